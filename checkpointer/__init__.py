@@ -1,0 +1,3 @@
+"""LangGraph's checkpoints, kept in `storage`."""
+
+__all__: list[str] = []

@@ -1,0 +1,90 @@
+"""`open_planner`: the only place that knows which parts are put together."""
+
+from collections.abc import Awaitable, Generator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
+
+from goalgraph.settings import Settings
+from planner.catalog import ActionCatalog
+from planner.context import NodeContext
+from planner.drafting import LanguageModel, OpenAIModel
+from planner.node_planner import NodePlanner
+from planner.service import PlannerService
+
+
+class PlannerOpening(AbstractAsyncContextManager[NodePlanner], Awaitable[NodePlanner]):
+    """A planner that is about to be opened: `async with opening as planner`, or `planner = await opening`."""
+
+    def __init__(self, service: PlannerService, context: NodeContext) -> None:
+        self._planner = NodePlanner(service, context)
+
+    def __await__(self) -> Generator[Any, None, NodePlanner]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> NodePlanner:
+        return await self._open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._planner.aclose()
+
+    async def _open(self) -> NodePlanner:
+        return self._planner
+
+
+def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
+    *,
+    actions: Iterable[object] = (),
+    catalog: ActionCatalog | None = None,
+    llm: LanguageModel | BaseChatModel | str | None = None,
+    data_dir: Path | str | None = None,
+    settings: Settings | None = None,
+    resources: Mapping[str, Any] | None = None,
+    checkpointer: BaseCheckpointSaver[Any] | None = None,
+    context: NodeContext | None = None,
+) -> PlannerOpening:
+    """Open a planner: `async with open_planner(…) as planner:`, or `planner = await open_planner(…)` and later `aclose()`.
+
+    Args:
+        actions: Functions, tools and graphs for a new catalog, or to add to `catalog`.
+        catalog: What can be done.
+        llm: A `LanguageModel`, a LangChain chat model, or a model's name for the OpenAI client; by default what the
+            settings say, and without a model there goals are planned by types (`wants=`).
+        data_dir: Where the embedded stores will keep their data. Until they come, a run lives as long as the process.
+        settings: In place of what the environment says.
+        resources: What parameters marked `Resource("name")` receive.
+        checkpointer: Any LangGraph saver, for runs that outlive the process.
+        context: Who calls; the local user by default.
+
+    Raises:
+        RegistrationError: one of `actions` cannot become an action; the message says what to change.
+    """
+    settings = settings or Settings()
+    if data_dir is not None:
+        settings = settings.model_copy(update={"data_dir": Path(data_dir)})
+    catalog = catalog or ActionCatalog()
+    for item in actions:
+        catalog.add(item)
+    model = _openai(llm, settings) if isinstance(llm, str) else llm
+    if model is None and settings.model is not None:
+        model = _openai(settings.model, settings)
+    service = PlannerService(
+        catalog,
+        model,
+        checkpointer=checkpointer or InMemorySaver(),
+        limits=settings.limits(),
+        resources=resources,
+    )
+    return PlannerOpening(service, context or NodeContext())
+
+
+def _openai(name: str, settings: Settings) -> LanguageModel:
+    key = None if settings.api_key is None else settings.api_key.get_secret_value()
+    return OpenAIModel(name, base_url=settings.base_url, api_key=key, timeout=settings.model_timeout)

@@ -1,0 +1,258 @@
+"""`@action`: marks a function as something a plan may do, with the rules it is called under."""
+
+import asyncio
+import contextvars
+import inspect
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar, overload
+
+from langgraph.types import RetryPolicy
+
+from planner.catalog.signature import Signature, read_signature
+from planner.catalog.spec import (
+    ActionCall,
+    ActionContext,
+    ActionPolicy,
+    ActionSpec,
+    Cost,
+    Effect,
+    Idempotency,
+    Rate,
+    make_ref,
+)
+from planner.catalog.values import Codecs
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_VERSION = "0.1.0"
+_MARK = "__goalgraph_action__"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionOptions:
+    """What `@action` was given; becomes an `ActionSpec` when a catalog registers the function."""
+
+    name: str
+    version: str = DEFAULT_VERSION
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    flow_id: str | None = None
+    policy: ActionPolicy = ActionPolicy()
+    names: Mapping[str, Any] | None = None
+    """Local names where the function was defined, for annotations given as text."""
+
+
+@overload
+def action(function: F, /) -> F: ...
+@overload
+def action(
+    *,
+    name: str | None = None,
+    version: str = DEFAULT_VERSION,
+    description: str | None = None,
+    tags: Sequence[str] = (),
+    flow_id: str | None = None,
+    retry: RetryPolicy | int | None = None,
+    timeout: float | timedelta | None = None,
+    undo: Callable[..., Any] | str | None = None,
+    effect: Effect = "read",
+    idempotent: Idempotency = "yes",
+    approval: bool = False,
+    roles: Sequence[str] = (),
+    cost: Cost | float | None = None,
+    max_concurrency: int | None = None,
+    rate: Rate | float | None = None,
+) -> Callable[[F], F]: ...
+def action(
+    function: F | None = None,
+    /,
+    *,
+    name: str | None = None,
+    version: str = DEFAULT_VERSION,
+    description: str | None = None,
+    tags: Sequence[str] = (),
+    flow_id: str | None = None,
+    retry: RetryPolicy | int | None = None,
+    timeout: float | timedelta | None = None,
+    undo: Callable[..., Any] | str | None = None,
+    effect: Effect = "read",
+    idempotent: Idempotency = "yes",
+    approval: bool = False,
+    roles: Sequence[str] = (),
+    cost: Cost | float | None = None,
+    max_concurrency: int | None = None,
+    rate: Rate | float | None = None,
+) -> F | Callable[[F], F]:
+    """Mark a function as an action; it stays the same function and can be called as before.
+
+    Parameters become inputs, the return annotation gives the outputs, the first paragraph of the docstring describes it.
+    A parameter of type `ActionContext` receives the call's context, one marked `Resource("name")` what the application provides.
+    Synchronous functions run in a thread of their own.
+
+    Args:
+        function: The function, when the decorator is used without parentheses.
+        name: What plans call it; the function's name by default.
+        version: A PEP 440 version; the newest is offered to the planner, all stay callable.
+        description: In place of the docstring.
+        tags: Words that help to find it.
+        flow_id: The group it belongs to; `None` for every group.
+        retry: A LangGraph `RetryPolicy`, or how many attempts to make in all. One by default.
+        timeout: Seconds for each attempt; 10 minutes by default (`Limits.step_timeout`).
+        undo: What takes its effect back: a function that is given its inputs and outputs, or an action's name.
+        effect: `read`, `write` (inside the application) or `external` (cannot be hidden from others).
+        idempotent: `yes`, `keyed` (when it is given `ActionContext.idempotency_key`), or `no`.
+        approval: A person has to agree before it runs.
+        roles: Who may call it: identities with any of these.
+        cost: What a call is expected to take; a plain number is an amount.
+        max_concurrency: Calls that one run makes at the same time.
+        rate: Calls a second, or a `Rate`, over the whole process.
+
+    Raises:
+        ValueError: an option is out of its range.
+    """
+
+    def mark(target: F) -> F:
+        options = ActionOptions(
+            name=name or _plain_name(target),
+            version=version,
+            description=_first_paragraph(target) if description is None else description,
+            tags=tuple(tags),
+            flow_id=flow_id,
+            policy=make_policy(retry, timeout, undo, effect, idempotent, approval, roles, cost, max_concurrency, rate),
+            names=frame.f_locals if frame is not None and frame.f_locals is not frame.f_globals else None,
+        )
+        setattr(target, _MARK, options)
+        return target
+
+    frame = sys._getframe(1)  # noqa: SLF001 -- annotations may name classes that are local to the caller
+    return mark if function is None else mark(function)
+
+
+def make_policy(  # noqa: PLR0913 -- the options of @action, turned into one value here and nowhere else
+    retry: RetryPolicy | int | None,
+    timeout: float | timedelta | None,
+    undo: Callable[..., Any] | str | None,
+    effect: Effect,
+    idempotent: Idempotency,
+    approval: bool,
+    roles: Sequence[str],
+    cost: Cost | float | None,
+    max_concurrency: int | None,
+    rate: Rate | float | None,
+) -> ActionPolicy:
+    """Check the options of an action and gather them."""
+    attempts = retry if isinstance(retry, RetryPolicy) else RetryPolicy(max_attempts=1 if retry is None else retry)
+    limit = timeout if isinstance(timeout, timedelta) or timeout is None else timedelta(seconds=timeout)
+    if attempts.max_attempts < 1:
+        raise ValueError(f"retry counts all attempts, so it is at least 1, not {attempts.max_attempts}")
+    if limit is not None and limit <= timedelta(0):
+        raise ValueError(f"timeout must be more than 0 seconds, not {limit.total_seconds():g}")
+    if effect not in ("read", "write", "external"):
+        raise ValueError(f"effect is 'read', 'write' or 'external', not {effect!r}")
+    if idempotent not in ("yes", "keyed", "no"):
+        raise ValueError(f"idempotent is 'yes', 'keyed' or 'no', not {idempotent!r}")
+    if max_concurrency is not None and max_concurrency < 1:
+        raise ValueError(f"max_concurrency is at least 1, not {max_concurrency}")
+    return ActionPolicy(
+        retry=attempts,
+        timeout=limit,
+        undo=undo,
+        effect=effect,
+        idempotent=idempotent,
+        approval=approval,
+        roles=frozenset(roles),
+        cost=cost if isinstance(cost, Cost) else Cost(amount=cost or 0.0),
+        max_concurrency=max_concurrency,
+        rate=Rate(calls=rate) if isinstance(rate, int | float) else rate,
+    )
+
+
+def options_of(function: Callable[..., Any]) -> ActionOptions:
+    """Return what `@action` was given for `function`, or the defaults for a plain function."""
+    marked = getattr(function, _MARK, None)
+    if isinstance(marked, ActionOptions):
+        return marked
+    return ActionOptions(name=_plain_name(function), description=_first_paragraph(function))
+
+
+def spec_from_function(function: Callable[..., Any], codecs: Codecs) -> ActionSpec:
+    """Make the spec of a function, decorated or not.
+
+    Raises:
+        RegistrationError: an annotation can become neither a schema nor has a codec.
+    """
+    options = options_of(function)
+    signature = read_signature(function, codecs, options.names)
+    return ActionSpec(
+        name=options.name,
+        ref=make_ref("action", options.name, options.version),
+        kind="action",
+        version=options.version,
+        inputs=signature.inputs,
+        outputs=signature.outputs,
+        description=options.description,
+        tags=options.tags,
+        flow_id=options.flow_id,
+        policy=options.policy,
+        call=_caller(function, signature),
+        returns=signature.returns,
+        single_output=signature.single_output,
+    )
+
+
+def _caller(function: Callable[..., Any], signature: Signature) -> ActionCall:
+    asynchronous = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 -- an object whose __call__ is a coroutine function
+    )
+
+    async def call(inputs: Mapping[str, Any], context: ActionContext, resources: Mapping[str, Any]) -> Any:
+        arguments = dict(inputs)
+        if signature.context_parameter is not None:
+            arguments[signature.context_parameter] = context
+        for parameter, resource in signature.resources.items():
+            arguments[parameter] = resources[resource]
+        if asynchronous:
+            return await function(**arguments)
+        result = await in_thread(lambda: function(**arguments))
+        return await result if inspect.isawaitable(result) else result
+
+    return call
+
+
+async def in_thread(work: Callable[[], Any]) -> Any:
+    """Run `work` in a thread of its own that no exit of the process waits for.
+
+    A pool would be filled by actions that hang, and joined when the interpreter stops.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if not done.done():  # the waiter may be gone: a thread cannot be stopped, so its result is dropped
+            done.set_result(result) if error is None else done.set_exception(error)
+
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = context.run(work)
+        except BaseException as error:  # noqa: BLE001 -- it is raised again where the thread is awaited
+            failure = RuntimeError(f"{error!r} in a thread") if isinstance(error, StopIteration) else error
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=run, name="goalgraph-action", daemon=True).start()
+    return await done
+
+
+def _plain_name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _first_paragraph(function: Callable[..., Awaitable[Any] | Any]) -> str:
+    text = inspect.getdoc(function) or ""
+    return " ".join(text.split("\n\n", 1)[0].split())

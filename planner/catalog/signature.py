@@ -1,0 +1,211 @@
+"""From a Python function to its slots: parameters are inputs, the return annotation gives the outputs."""
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, is_dataclass
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, TypeAdapter
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+from typing_extensions import is_typeddict
+
+from planner.catalog.slot import MISSING, JsonSchema, Semantic, Slot
+from planner.catalog.spec import ActionContext, Resource
+from planner.catalog.values import Codecs, to_plain
+from planner.errors import RegistrationError, UnstorableOutput
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What the annotations of a function say."""
+
+    inputs: tuple[Slot, ...]
+    outputs: tuple[Slot, ...]
+    returns: Slot
+    single_output: bool
+    context_parameter: str | None
+    resources: Mapping[str, str]
+    """Parameter → name of the resource."""
+
+
+def read_signature(function: Callable[..., Any], codecs: Codecs, names: Mapping[str, Any] | None = None) -> Signature:
+    """Read the slots of `function`; `names` are local names that its annotations may use.
+
+    Raises:
+        RegistrationError: a parameter or the return value cannot become a slot; the message says which and what to write.
+    """
+    hints = _hints(function, names)
+    inputs: list[Slot] = []
+    context_parameter: str | None = None
+    resources: dict[str, str] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise RegistrationError(
+                f"{_name(function)}: parameter {parameter} has no fixed name; declare each input by name"
+            )
+        annotation = hints.get(name, Any)
+        if _bare(annotation) is ActionContext:
+            context_parameter = name
+        elif (resource := _extra(annotation, Resource)) is not None:
+            resources[name] = resource.name
+        else:
+            inputs.append(_input(function, name, annotation, parameter, codecs))
+    returns, outputs, single = _outputs(function, hints.get("return", Any), codecs)
+    return Signature(tuple(inputs), outputs, returns, single, context_parameter, resources)
+
+
+def schema_slots(schema: JsonSchema) -> tuple[Slot, ...]:
+    """Return one slot for each property of an object schema, each with the definitions it refers to."""
+    target = resolve_local(schema)
+    required: list[str] = target.get("required", [])
+    return tuple(
+        Slot(
+            name,
+            _with_definitions(part, schema),
+            part.get("description"),
+            name in required,
+            part.get("default", MISSING),
+        )
+        for name, part in target.get("properties", {}).items()
+    )
+
+
+def resolve_local(schema: JsonSchema) -> JsonSchema:
+    """Follow a `$ref` at the top into the schema's own `$defs`."""
+    reference = schema.get("$ref", "")
+    return schema.get("$defs", {}).get(reference.removeprefix("#/$defs/"), schema)
+
+
+def close_objects(schema: Any) -> Any:
+    """Say of each object with declared properties that it has no others, unless it says otherwise.
+
+    True of what a model, dataclass or TypedDict serialises to; it lets a reference to a missing field be refused.
+    """
+    if isinstance(schema, dict):
+        node: dict[str, Any] = {
+            key: close_objects(value) for key, value in typing.cast("dict[str, Any]", schema).items()
+        }
+        if isinstance(node.get("properties"), dict) and node.get("type") == "object":
+            node.setdefault("additionalProperties", False)
+        return node
+    if isinstance(schema, list):
+        return [close_objects(item) for item in typing.cast("list[Any]", schema)]
+    return schema
+
+
+def _hints(function: Callable[..., Any], names: Mapping[str, Any] | None) -> dict[str, Any]:
+    target = function if inspect.isroutine(function) else type(function).__call__
+    try:
+        return typing.get_type_hints(target, localns=dict(names or {}), include_extras=True)
+    except NameError as error:
+        raise RegistrationError(
+            f"{_name(function)}: the annotation {error.name!r} is not defined where the function can see it; "
+            "define or import it before the function is registered"
+        ) from None
+
+
+def _input(
+    function: Callable[..., Any], name: str, annotation: Any, parameter: inspect.Parameter, codecs: Codecs
+) -> Slot:
+    place = f"{_name(function)}: parameter {name!r}"
+    adapter, schema = _adapter(place, annotation, codecs, mode="validation")
+    required = parameter.default is inspect.Parameter.empty
+    default = MISSING
+    if not required:
+        try:
+            default = to_plain(parameter.default).value
+        except UnstorableOutput:
+            default = MISSING
+    semantic = _extra(annotation, Semantic)
+    return Slot(name, schema, schema.get("description"), required, default, semantic and semantic.name, adapter)
+
+
+def _outputs(function: Callable[..., Any], annotation: Any, codecs: Codecs) -> tuple[Slot, tuple[Slot, ...], bool]:
+    place = f"{_name(function)}: the return value"
+    adapter, schema = _adapter(place, annotation, codecs, mode="serialization")
+    schema = close_objects(schema)
+    semantic = _extra(annotation, Semantic)
+    whole = Slot("result", schema, semantic=semantic and semantic.name, adapter=adapter)
+    kind = _bare(annotation)
+    if codecs.of(kind) if isinstance(kind, type) else None:
+        return whole, (whole,), True
+    record = isinstance(kind, type) and (issubclass(kind, BaseModel) or is_dataclass(kind) or is_typeddict(kind))
+    if record and resolve_local(schema).get("properties"):
+        hints = typing.get_type_hints(kind, include_extras=True)
+        meanings = {name: _extra(hint, Semantic) for name, hint in hints.items()}
+        slots = tuple(
+            Slot(slot.name, slot.schema, slot.description, slot.required, semantic=meaning and meaning.name)
+            for slot in schema_slots(schema)
+            for meaning in [meanings.get(slot.name)]
+        )
+        return whole, slots, False
+    return whole, (whole,), True
+
+
+def _adapter(
+    place: str, annotation: Any, codecs: Codecs, *, mode: typing.Literal["validation", "serialization"]
+) -> tuple[TypeAdapter[Any] | None, JsonSchema]:
+    kind = _bare(annotation)
+    if isinstance(kind, type) and codecs.of(kind) is not None:
+        return TypeAdapter(Annotated[Any, _InstanceOf(kind)]), {
+            "x-python-type": f"{kind.__module__}.{kind.__qualname__}"
+        }
+    if kind is Any or kind is object:
+        return None, {}
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+        return adapter, adapter.json_schema(mode=mode)
+    except (
+        PydanticSchemaGenerationError,
+        PydanticInvalidForJsonSchema,
+        PydanticUndefinedAnnotation,
+        PydanticUserError,
+    ):
+        shown = inspect.formatannotation(annotation)
+        raise RegistrationError(
+            f"{place} is annotated {shown}, which has no JSON Schema; use plain types, a pydantic model or a dataclass, "
+            f'mark it Annotated[…, Resource("name")] if the application provides it, '
+            f"or call catalog.add_codec({getattr(kind, '__name__', shown)}, encode, decode) first"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _InstanceOf:
+    """Lets instances of a type with a codec through, as they are."""
+
+    type: type
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema  # noqa: PLC0415 -- only types with a codec come here
+
+        return core_schema.is_instance_schema(self.type)
+
+
+def _with_definitions(part: JsonSchema, whole: JsonSchema) -> JsonSchema:
+    definitions = whole.get("$defs")
+    return {**part, "$defs": definitions} if definitions and _mentions_ref(part) else part
+
+
+def _mentions_ref(schema: Any) -> bool:
+    if isinstance(schema, Mapping):
+        return "$ref" in schema or any(
+            _mentions_ref(item) for item in typing.cast("Mapping[str, Any]", schema).values()
+        )
+    return isinstance(schema, list) and any(_mentions_ref(item) for item in typing.cast("list[Any]", schema))
+
+
+def _bare(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _extra(annotation: Any, kind: type[T]) -> T | None:
+    if get_origin(annotation) is not Annotated:
+        return None
+    return next((extra for extra in get_args(annotation)[1:] if isinstance(extra, kind)), None)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", type(function).__name__)

@@ -1,0 +1,187 @@
+"""Values as they are stored: plain data, with blobs for what is large or has a codec of its own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, cast
+from uuid import UUID
+
+import pydantic_core
+from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter, ValidationError
+
+from planner.errors import BindingError, UnstorableOutput
+
+ATOMS = (bool, int, float, str, bytes, datetime, date, time, timedelta, Decimal, UUID)
+MAX_DEPTH = 200
+"""Deeper values are taken for cyclic ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """How values of one type become bytes and come back."""
+
+    type: type
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+
+    @property
+    def name(self) -> str:
+        """The name that a stored value carries."""
+        return f"{self.type.__module__}.{self.type.__qualname__}"
+
+
+class Codecs:
+    """The codecs of a catalog, by type."""
+
+    def __init__(self) -> None:
+        self._by_type: dict[type, Codec] = {}
+        self._by_name: dict[str, Codec] = {}
+
+    def add(self, codec: Codec) -> None:
+        """Register `codec`, in the place of one for the same type."""
+        self._by_type[codec.type] = codec
+        self._by_name[codec.name] = codec
+
+    def of(self, kind: type) -> Codec | None:
+        """Return the codec for `kind` or for its nearest base class that has one."""
+        if not self._by_type:
+            return None
+        return next((self._by_type[base] for base in kind.__mro__ if base in self._by_type), None)
+
+    def named(self, name: str) -> Codec | None:
+        """Return the codec that wrote a value with this name."""
+        return self._by_name.get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A value as plain data, what had to be taken out of it, and how much it weighs."""
+
+    value: Any
+    encoded: Sequence[tuple[tuple[str | int, ...], Codec, bytes]]
+    """Path, codec and bytes of each part that has a codec; the value holds `None` there."""
+    size: int
+    """Bytes, roughly: texts and binary by length, everything else by eight."""
+
+
+def to_plain(value: object, codecs: Codecs | None = None) -> Plain:
+    """Turn `value` into JSON-like data, bytes, datetimes, UUIDs and decimals; models and dataclasses become dictionaries.
+
+    Lists and dictionaries are copied, so later changes to `value` do not reach the result.
+
+    Raises:
+        UnstorableOutput: a part is neither plain nor of a type with a codec; the message names the part.
+    """
+    writer = _Writer(codecs or Codecs())
+    plain = writer.write(value, ())
+    return Plain(plain, writer.encoded, writer.size)
+
+
+class _Writer:
+    """One walk over one value."""
+
+    def __init__(self, codecs: Codecs) -> None:
+        self.codecs = codecs
+        self.encoded: list[tuple[tuple[str | int, ...], Codec, bytes]] = []
+        self.size = 0
+
+    def write(self, value: object, path: tuple[str | int, ...]) -> Any:
+        kind = type(value)
+        if value is None or kind in ATOMS:
+            self.size += len(value) if isinstance(value, str | bytes) else 8
+            return value
+        if len(path) > MAX_DEPTH:
+            raise UnstorableOutput(f"{_place(path[:6])}… is nested deeper than {MAX_DEPTH} levels, or contains itself")
+        if kind is dict:
+            return self._mapping(cast("dict[object, object]", value), path)
+        if kind is list or kind is tuple:
+            return [self.write(item, (*path, at)) for at, item in enumerate(cast("Sequence[object]", value))]
+        return self._odd(value, path)
+
+    def _mapping(self, value: Mapping[object, object], path: tuple[str | int, ...]) -> dict[str, Any]:
+        plain: dict[str, Any] = {}
+        for key, item in value.items():
+            name = key.value if isinstance(key, Enum) else key
+            if not isinstance(name, str):
+                kind = type(key).__name__
+                raise UnstorableOutput(f"{_place(path)} has a key of type {kind}; keys must be text")
+            self.size += len(name)
+            plain[str(name)] = self.write(item, (*path, name))
+        return plain
+
+    def _odd(self, value: object, path: tuple[str | int, ...]) -> Any:
+        codec = self.codecs.of(type(value))
+        if codec is not None:
+            content = codec.encode(value)
+            self.encoded.append((path, codec, content))
+            return None
+        match value:
+            case SecretStr() | SecretBytes():
+                raise UnstorableOutput(
+                    f"{_place(path)} is a secret; outputs are stored, so return a name for it instead"
+                )
+            case BaseModel():
+                names = {name: info.serialization_alias or name for name, info in type(value).model_fields.items()}
+                known = {alias: getattr(value, name) for name, alias in names.items()}
+                return self._mapping({**known, **(value.model_extra or {})}, path)
+            case Enum():
+                return self.write(value.value, path)
+            case Mapping():
+                return self._mapping(cast("Mapping[object, object]", value), path)
+            case set() | frozenset() | Sequence() if not isinstance(value, str | bytes | bytearray | memoryview):
+                return [self.write(item, (*path, at)) for at, item in enumerate(cast("Sequence[object]", value))]
+            case bytearray() | memoryview():
+                return self.write(bytes(value), path)
+            case PurePath():
+                return self.write(str(value), path)
+            case bool() | int() | float() | str() | bytes():  # subclasses, such as numpy's float64 or StrEnum
+                base = next(kind for kind in ATOMS if isinstance(value, kind))
+                return self.write(base(value), path)
+            case _ if is_dataclass(value) and not isinstance(value, type):
+                return self._mapping({item.name: getattr(value, item.name) for item in fields(value)}, path)
+            case _:
+                kind = f"{type(value).__module__}.{type(value).__qualname__}"
+                raise UnstorableOutput(
+                    f"{_place(path)} is a {kind}, which cannot be stored; return plain data, a model or a dataclass, "
+                    f"or give the catalog a codec: catalog.add_codec({type(value).__name__}, encode, decode)"
+                )
+
+
+def conform(adapter: TypeAdapter[Any], value: object, place: str) -> Any:
+    """Return plain `value` as the Python type of `adapter`: as it is, or as its JSON form, without coercions between types.
+
+    Raises:
+        BindingError: it does not fit; the message names `place` and the part that does not, never a value.
+    """
+    try:
+        return adapter.validate_python(value, strict=True)
+    except ValidationError as error:
+        problem = error
+    if isinstance(value, SecretStr):
+        return conform(adapter, value.get_secret_value(), place)
+    try:
+        return adapter.validate_json(pydantic_core.to_json(value), strict=True)
+    except ValidationError as error:
+        problem = error
+    except (ValueError, TypeError):  # binary that JSON cannot carry, inside a dataclass that strict mode wants as one
+        try:
+            return adapter.validate_python(value)
+        except ValidationError as error:
+            problem = error
+    raise BindingError(place, describe(problem))
+
+
+def describe(error: ValidationError) -> str:
+    """Say what a validation found wrong, where, and never with the value itself."""
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" if fault["loc"] else fault["msg"] for fault in faults[:5]
+    )
+
+
+def _place(path: Sequence[str | int]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return f"the part {text.lstrip('.')}" if text else "the value"

@@ -1,0 +1,119 @@
+"""What the planner raises. A plan, a model or an action that is bad gives a result, not an exception.
+
+PlannerError
+├── RegistrationError (TypeError, ValueError)   a function, graph or tool cannot become an action
+├── DuplicateAction (ValueError)                the name or version is taken
+├── UnknownAction (KeyError, ValueError)        the catalog has no such action
+├── InvalidRef (ValueError)                     not of the form kind:name@version
+├── InvalidReference (ValueError)               text holds `${` that is no binding
+├── InvalidPlan (ValueError)                    a plan did not pass validation, so it was not run
+├── PlanDecodingError (ValueError)              a text holds no plan
+├── BindingError (ValueError)                   a value is not there, or does not fit where it is bound
+├── UnstorableOutput (TypeError)                an output is neither plain data nor has a codec
+├── LimitExceeded (RuntimeError)                a bound of `Limits` was met
+├── RunConflict (ValueError)                    a run id is used again with another plan
+├── RunFailed (RuntimeError)                    what `ExecutionResult.raise_for_failure()` raises
+└── ModelError (RuntimeError)                   the language model gave no usable answer
+    ├── ModelRefused                            it declined
+    ├── ModelTruncated                          it stopped at the length limit
+    └── ModelUnavailable                        it could not be reached, after retries
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+
+def closest(name: str, known: Sequence[str]) -> str:
+    """Return up to three names that resemble `name`, as words for a message."""
+    return ", ".join(get_close_matches(name, known, n=3, cutoff=0.5)) or "nothing similar"
+
+
+class PlannerError(Exception):
+    """Root of everything the planner raises on purpose."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""  # a KeyError in the bases would show the repr
+
+
+class RegistrationError(PlannerError, TypeError, ValueError):
+    """A function, graph or tool cannot become an action."""
+
+
+class DuplicateAction(PlannerError, ValueError):
+    """Another action already has this name or reference."""
+
+
+class UnknownAction(PlannerError, KeyError, ValueError):
+    """A plan or a caller names an action that the catalog does not have."""
+
+    def __init__(self, action: str, known: Sequence[str]) -> None:
+        super().__init__(f"unknown action {action!r}; closest: {closest(action, known)}")
+        self.action = action
+
+
+class InvalidRef(PlannerError, ValueError):
+    """An action reference is not of the form kind:name@version."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(f"{ref!r} is not an action reference; write action:name@version or flow:name@version")
+        self.ref = ref
+
+
+class InvalidReference(PlannerError, ValueError):
+    """A text holds `${` that does not begin a binding."""
+
+
+class InvalidPlan(PlannerError, ValueError):
+    """A plan did not pass validation, so it was not run."""
+
+
+class PlanDecodingError(PlannerError, ValueError):
+    """A text holds no plan that could be read."""
+
+    def __init__(self, message: str, raw_text: str = "") -> None:
+        super().__init__(message)
+        self.raw_text = raw_text
+
+
+class BindingError(PlannerError, ValueError):
+    """A bound value is not there, or does not fit the input it is bound to."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+
+
+class UnstorableOutput(PlannerError, TypeError):
+    """An output is neither plain data nor of a type that has a codec."""
+
+
+class LimitExceeded(PlannerError, RuntimeError):
+    """A bound was met; the message names it and how to raise it."""
+
+    def __init__(self, limit: str, message: str) -> None:
+        super().__init__(f"{message} (raise the limit {limit!r} to allow it)")
+        self.limit = limit
+
+
+class RunConflict(PlannerError, ValueError):
+    """A run id was used again with another plan."""
+
+
+class RunFailed(PlannerError, RuntimeError):
+    """A run did not succeed."""
+
+
+class ModelError(PlannerError, RuntimeError):
+    """The language model gave no usable answer."""
+
+
+class ModelRefused(ModelError):
+    """The model declined to answer."""
+
+
+class ModelTruncated(ModelError):
+    """The model's answer was cut off at the length limit."""
+
+
+class ModelUnavailable(ModelError):
+    """The model could not be reached, after retries."""

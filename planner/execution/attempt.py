@@ -1,0 +1,199 @@
+"""Calling one action: timeouts, retries, and turning what it returns or raises into plain facts."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from langgraph.errors import GraphBubbleUp
+from langgraph.types import RetryPolicy
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity.wait import wait_base
+
+from planner.catalog import ActionSpec, Codecs, conform, to_plain
+from planner.catalog.values import Codec
+from planner.errors import BindingError, LimitExceeded, PlannerError
+from planner.plan.bindings import show
+from planner.plan.value_check import brief, literal_faults
+
+T = TypeVar("T")
+
+LINGER = 5.0
+"""Seconds that a cancelled action may take to clean up before it is left behind."""
+
+
+class AttemptTimeout(PlannerError, TimeoutError):
+    """An action did not finish within its timeout."""
+
+
+class ActionExit(PlannerError, RuntimeError):
+    """An action tried to exit the process."""
+
+
+class FlowAttemptFailed(PlannerError):
+    """An attempt of a flow failed; the attempt is a task of its own, so its error comes back as what was recorded."""
+
+    def __init__(self, error_type: str, message: str, *, retried: bool) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.retried = retried
+
+
+class Stopped(Exception):  # noqa: N818 -- not an error: the run stopped the action
+    """The run was cancelled, or met a bound, while the action worked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What an action returned, checked and ready to be stored."""
+
+    value: Any
+    """Plain data; `None` where a part has a codec."""
+    encoded: Sequence[tuple[Sequence[str | int], Codec, bytes]]
+    size: int
+
+
+class InnerTasks:
+    """The actions that work right now, so that a run can stop them. One that ignores its cancellation is left behind."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+        self._stopped: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def stop(self) -> None:
+        """Cancel everything that works."""
+        for task in self._running:
+            self._stopped.add(task)
+            task.cancel()
+
+    async def run(self, work: Coroutine[Any, Any, Any], timeout: timedelta) -> Any:
+        """Run `work` as a task of its own and return what it returns.
+
+        Raises:
+            AttemptTimeout: it took longer than `timeout`.
+            Stopped: `stop` was called.
+        """
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=timeout.total_seconds())
+            if not done:
+                await self._leave(task)
+                raise AttemptTimeout(f"it did not finish within {timeout.total_seconds():g} s")
+            if task.cancelled():
+                if task in self._stopped:
+                    raise Stopped
+                raise ActionExit("the action was cancelled by itself")
+            return task.result()
+        except asyncio.CancelledError:
+            await self._leave(task)
+            raise
+        finally:
+            self._running.discard(task)
+            self._stopped.discard(task)
+
+    @staticmethod
+    async def _leave(task: asyncio.Task[Any]) -> None:
+        task.cancel()
+        await asyncio.wait({task}, timeout=LINGER)
+        if task.done() and not task.cancelled():
+            task.exception()  # whatever it raised on its way out is not what the step reports
+
+
+async def guarded(call: Awaitable[Any]) -> Any:
+    """Await an action; `SystemExit` would end the event loop, so it becomes an error of the action."""
+    try:
+        return await call
+    except SystemExit as error:
+        raise ActionExit(f"the action tried to exit the process ({error.code!r})") from error
+
+
+def check_output(spec: ActionSpec, value: Any, codecs: Codecs, limit: int) -> Returned:
+    """Turn what an action returned into plain data of the declared type.
+
+    Raises:
+        UnstorableOutput: a part is neither plain nor has a codec.
+        BindingError: it is not what the action declares.
+        LimitExceeded: it is larger than `limit` bytes.
+    """
+    plain = to_plain(value, codecs)
+    size = plain.size + sum(len(content) for _, _, content in plain.encoded)
+    if size > limit:
+        raise LimitExceeded("output_bytes", f"{spec.name} returned about {size:,} bytes, more than the {limit:,} of one output")
+    returns = spec.returns
+    if returns is not None and returns.adapter is not None:
+        # parts with a codec are gone from the plain form, so there the value itself is checked
+        conform(returns.adapter, value if plain.encoded else plain.value, f"the output of {spec.name}")
+    elif returns is not None and returns.schema and not plain.encoded:
+        fault = next(literal_faults(plain.value, returns), None)
+        if fault is not None:
+            where = f" at {show(fault[0])}" if fault[0] else ""
+            raise BindingError(f"the output of {spec.name}", f"it is not {brief(returns.schema)}{where}")
+    return Returned(plain.value, plain.encoded, size)
+
+
+async def with_retries(
+    attempt: Callable[[int], Awaitable[T]],
+    policy: RetryPolicy,
+    *,
+    on_retry: Callable[[int, BaseException], None],
+    pause: Callable[[float], Awaitable[None]],
+) -> T:
+    """Call `attempt(1)`, `attempt(2)` … as `policy` says, and return or raise what the last one did."""
+
+    def tell(state: RetryCallState) -> None:
+        if state.outcome is not None and (error := state.outcome.exception()) is not None:
+            on_retry(state.attempt_number, error)
+
+    if policy.max_attempts == 1:
+        return await attempt(1)
+    retrying = AsyncRetrying(
+        stop=stop_after_attempt(policy.max_attempts),
+        wait=_Backoff(policy),
+        retry=retry_if_exception(lambda error: is_retried(error, policy)),
+        before_sleep=tell,
+        sleep=pause,
+        reraise=True,
+    )
+    async for turn in retrying:
+        with turn:
+            return await attempt(turn.retry_state.attempt_number)
+    raise AssertionError("tenacity returns or raises")
+
+
+class _Backoff(wait_base):
+    """LangGraph's back-off: an interval that grows by a factor up to a maximum, with up to a second of jitter."""
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self.policy = policy
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        grown = self.policy.initial_interval * self.policy.backoff_factor ** (retry_state.attempt_number - 1)
+        return min(grown, self.policy.max_interval) + (random.uniform(0, min(1, grown)) if self.policy.jitter else 0)
+
+
+def is_retried(error: BaseException, policy: RetryPolicy) -> bool:
+    if not isinstance(error, Exception) or isinstance(error, GraphBubbleUp | Stopped):
+        return False
+    if isinstance(error, FlowAttemptFailed):
+        return error.retried
+    if isinstance(error, AttemptTimeout):
+        return True  # a timeout is what retries are for, whatever else the policy lists
+    wanted: Any = policy.retry_on
+    if isinstance(wanted, type):
+        return isinstance(error, wanted)
+    if isinstance(wanted, Sequence):
+        return isinstance(error, tuple(wanted))
+    return bool(wanted(error))
+
+
+def redact(text: str, secrets: Mapping[str, str]) -> str:
+    """Take the values of secrets out of a message; `secrets` maps each value to its name."""
+    for value, name in secrets.items():
+        text = text.replace(value, f"<secret {name}>")
+    return text

@@ -1,0 +1,79 @@
+"""Parts of an output that are too large or too odd for a record: into the blob store and back."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from planner.catalog import ActionSpec, Codecs, to_plain
+from planner.errors import BindingError
+from planner.execution.attempt import Returned
+from planner.execution.outcome import BlobPart, StepOutcome
+from storage.protocols import BlobStore
+
+_SERDE = JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=[])
+"""Strict: a blob can only hold plain data."""
+
+
+async def set_aside(returned: Returned, spec: ActionSpec, blobs: BlobStore, largest: int) -> tuple[Any, list[BlobPart]]:
+    """Store what does not belong in a record; return the value without it, and where it went."""
+    parts: list[BlobPart] = []
+    for path, codec, content in returned.encoded:
+        parts.append((path, await blobs.put(content), codec.name, len(content)))
+    if returned.size <= largest:
+        return returned.value, parts
+    value = returned.value
+    fields: Sequence[tuple[str | int, ...]] = [()] if spec.single_output else [(name,) for name in value]
+    taken = {path for path, *_ in parts}
+    for path in fields:
+        part = value if not path else value[path[0]]
+        size = to_plain(part).size
+        if size > largest and not any(tuple(other[: len(path)]) == path for other in taken):
+            content = _SERDE.dumps_typed([part])[1]
+            parts.append((path, await blobs.put(content), "", len(content)))
+            value = replace_at(value, path, None)
+    return value, parts
+
+
+async def load(outcome: StepOutcome, blobs: BlobStore, codecs: Codecs) -> Any:
+    """Return the whole value of an outcome.
+
+    Raises:
+        BlobNotFound: the store does not hold a part.
+        BindingError: a part was written by a codec that the catalog does not have.
+    """
+    value = outcome.value
+    for path, digest, name, _ in outcome.blobs:
+        value = replace_at(value, path, decode(await blobs.get(digest), name, codecs, outcome.step_id))
+    return value
+
+
+def live_value(returned: Returned) -> Any:
+    """Return the whole value of what an action has just returned, without going through the store."""
+    value = returned.value
+    for path, codec, content in returned.encoded:
+        value = replace_at(value, path, codec.decode(content))
+    return value
+
+
+def decode(content: bytes, name: str, codecs: Codecs, place: str) -> Any:
+    """Read one stored part."""
+    if not name:
+        return cast("list[Any]", _SERDE.loads_typed(("msgpack", content)))[0]
+    codec = codecs.named(name)
+    if codec is None:
+        raise BindingError(place, f"its output was stored with a codec for {name}; add it with catalog.add_codec")
+    return codec.decode(content)
+
+
+def replace_at(value: Any, path: Sequence[str | int], part: Any) -> Any:
+    """Return `value` with `part` at `path`; what lies on the way is copied, the rest is shared."""
+    if not path:
+        return part
+    first, *rest = path
+    if isinstance(value, Mapping):
+        entries = cast("Mapping[str, Any]", value)
+        return {**entries, str(first): replace_at(entries[str(first)], rest, part)}
+    items = list(cast("Sequence[Any]", value))
+    items[int(first)] = replace_at(items[int(first)], rest, part)
+    return items

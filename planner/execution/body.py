@@ -1,0 +1,191 @@
+"""The LangGraph graph of a plan: one entrypoint that calls one task a step, always in the same order.
+
+LangGraph knows a task by its name and by how many were called before it. So the order of the calls may never depend on
+what finishes first: the steps are called by level, then id, ahead of their dependencies, and each waits inside for what
+it needs (planning.md section 6 has the measurements, and what goes wrong otherwise).
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import GraphBubbleUp, GraphInterrupt
+from langgraph.func import entrypoint, task
+from langgraph.pregel import Pregel
+
+from planner.execution.blobs import load
+from planner.execution.outcome import RECORD_VERSION, PendingInterrupt, StepOutcome
+from planner.execution.state import RunState
+from planner.execution.step import current_task_id, run_step
+from planner.execution.window import Window
+from planner.plan import PlanStep
+
+
+def build_graph(state: RunState, saver: BaseCheckpointSaver[Any] | None) -> Pregel[Any, Any, Any, Any]:
+    """Return the graph whose one run advances `state`."""
+    body = _Body(state)
+
+    async def goalgraph_run(start: dict[str, Any]) -> dict[str, Any]:
+        return await body.run(start)
+
+    return entrypoint(checkpointer=saver)(goalgraph_run)
+
+
+class _Body:
+    """One execution of the entrypoint."""
+
+    def __init__(self, state: RunState) -> None:
+        self.state = state
+        self.tasks_here: dict[str, str] = {}
+        """Steps whose task began in this process, and LangGraph's id for it."""
+        self.records: dict[str, dict[str, Any]] = {}
+        self.unfinished = len(state.plan.steps)
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.window = Window(state.limits.window)
+        self.loading: set[asyncio.Task[None]] = set()
+
+    async def run(self, start: dict[str, Any]) -> dict[str, Any]:
+        """Call every step and return the records of their outcomes."""
+        state = self.state
+        state.started_at = start["started_at"]
+        for step_id in state.graph.order:
+            await self.window.enter()
+            if self.finished.done():
+                break
+            future = asyncio.ensure_future(self._task(state.steps[step_id])())
+            future.add_done_callback(self._watch(step_id))
+        await self.finished
+        if state.interrupts:
+            raise GraphInterrupt(())  # empty: the flows' own interrupts are stored where they were raised
+        return {"v": RECORD_VERSION, "plan_id": state.plan.id, "stop": state.stop_reason, "records": self.records, "start": start}
+
+    def _task(self, step: PlanStep) -> Callable[[], Any]:
+        async def run() -> dict[str, Any]:
+            self.tasks_here[step.id] = current_task_id()
+            return (await run_step(self.state, step)).to_record()
+
+        return _named(run, step.id)
+
+    def _watch(self, step_id: str) -> Callable[[asyncio.Future[Any]], None]:
+        def done(future: asyncio.Future[Any]) -> None:
+            self.window.leave()
+            self.state.arrived(step_id)
+            if future.cancelled():
+                self._fatal(asyncio.CancelledError())
+                return
+            error = future.exception()
+            if isinstance(error, GraphBubbleUp):
+                self._waiting(step_id, error)
+            elif error is not None:
+                self._fatal(error)
+            else:
+                self._returned(step_id, future.result())
+
+        return done
+
+    def _returned(self, step_id: str, record: dict[str, Any]) -> None:
+        """Settle the step when its record has been acknowledged: at once if it was stored in an earlier life of the run."""
+        self.records[step_id] = record
+        here = self.tasks_here.get(step_id)
+        acknowledgements = self.state.acknowledgements
+        if here is None or acknowledgements is None:
+            self._acknowledged(step_id, record)
+            return
+        stored = acknowledgements.of(here)
+
+        def settle(_: object) -> None:
+            error = stored.exception()
+            if error is None:
+                self._acknowledged(step_id, record)
+            else:
+                self._fatal(error)
+
+        settle(None) if stored.done() else stored.add_done_callback(settle)
+
+    def _acknowledged(self, step_id: str, record: dict[str, Any]) -> None:
+        outcome = StepOutcome.from_record(record)
+        if outcome.status != "succeeded" or step_id in self.state.results:
+            self._settle(outcome)
+        elif not outcome.blobs:
+            self._know(outcome, outcome.value)
+        else:
+            loader = asyncio.create_task(self._load(outcome))
+            self.loading.add(loader)
+            loader.add_done_callback(self.loading.discard)
+
+    async def _load(self, outcome: StepOutcome) -> None:
+        try:
+            value = await load(outcome, self.state.blobs, self.state.codecs)
+        except Exception as error:  # noqa: BLE001 -- it ends the run, in the task that runs it
+            self._fatal(error)
+        else:
+            self._know(outcome, value)
+
+    def _know(self, outcome: StepOutcome, value: Any) -> None:
+        mapped = self.state.steps[outcome.step_id].for_each is not None
+        self.state.results[outcome.step_id] = (self.state.specs[outcome.step_id], value, mapped)
+        self._settle(outcome)
+
+    def _settle(self, outcome: StepOutcome) -> None:
+        state, step = self.state, self.state.steps[outcome.step_id]
+        state.outcomes[step.id] = outcome
+        if step.id in self.tasks_here:
+            self._publish(outcome)
+        if outcome.failed and not step.optional and state.stop_on_failure and state.stop_reason is None:
+            grace = state.limits.grace.total_seconds()
+            state.stop("failure", f"step {step.id!r} {outcome.status}", grace)
+        future = state.future(step.id)
+        if not future.done():
+            future.set_result(outcome)
+        self._count()
+
+    def _publish(self, outcome: StepOutcome) -> None:
+        publish = self.state.publisher.publish
+        match outcome.status:
+            case "succeeded":
+                spec, value, mapped = self.state.results[outcome.step_id]
+                outputs = named_outputs(value, single=spec.single_output, mapped=mapped, names=[slot.name for slot in spec.outputs])
+                publish("step_success", outcome.step_id, step_outputs=outputs, attempt=outcome.attempts)
+            case "skipped":
+                publish("step_skipped", outcome.step_id, message=outcome.error, details={"reason": outcome.reason})
+            case _:
+                error = f"{outcome.error_type}: {outcome.error}"
+                publish("step_failure", outcome.step_id, error=error, attempt=outcome.attempts, message=outcome.status)
+
+    def _waiting(self, step_id: str, error: GraphBubbleUp) -> None:
+        """Keep what a flow asks; what depends on the step ends without an outcome, and is called again on resume."""
+        for interrupt in error.args[0] if error.args else ():
+            pending = PendingInterrupt(id=interrupt.id, step_id=step_id, value=interrupt.value)
+            if pending not in self.state.interrupts:
+                self.state.interrupts.append(pending)
+                self.state.publisher.publish("waiting", step_id, details={"interrupt": interrupt.id, "value": interrupt.value})
+        future = self.state.future(step_id)
+        if not future.done():
+            future.set_exception(GraphInterrupt(()))
+            future.exception()  # a step that nothing depends on is not "never retrieved"
+        self._count()
+
+    def _fatal(self, error: BaseException) -> None:
+        """End the run in this process: its store refused a write, or something of ours is broken."""
+        if not self.finished.done():
+            self.finished.set_exception(error) if not isinstance(error, asyncio.CancelledError) else self.finished.cancel()
+        self.window.leave()
+
+    def _count(self) -> None:
+        self.unfinished -= 1
+        if self.unfinished == 0 and not self.finished.done():
+            self.finished.set_result(None)
+
+
+def named_outputs(value: Any, *, single: bool, mapped: bool, names: list[str]) -> dict[str, Any]:
+    """Return a step's whole value by output; for a mapped step each output is a list."""
+    if single:
+        return {"result": value}
+    if mapped:
+        return {name: [one.get(name) for one in value] for name in names}
+    return dict(value)
+
+
+def _named(run: Callable[[], Coroutine[Any, Any, dict[str, Any]]], name: str) -> Callable[[], Any]:
+    return task(run, name=name)  # pyright: ignore[reportCallIssue, reportReturnType]  # overloads know decorators only

@@ -1,0 +1,108 @@
+"""How many actions work at the same time, and which of the waiting goes next."""
+
+import asyncio
+import heapq
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiolimiter import AsyncLimiter
+
+from planner.catalog import ActionSpec
+
+
+class PriorityGate:
+    """Lets `capacity` through at a time; among those that wait, the lowest priority first, then the earliest.
+
+    It stays shut until `open()`, so that steps that are ready together are compared before the first one starts.
+    """
+
+    def __init__(self, capacity: int, *, is_open: bool = True) -> None:
+        self._free = capacity
+        self._open = is_open
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._arrivals = 0
+        self._scheduled = False
+
+    def open(self) -> None:
+        """Begin to let through."""
+        self._open = True
+        self._schedule()
+
+    @asynccontextmanager
+    async def hold(self, priority: int) -> AsyncIterator[None]:
+        """Wait for a place and keep it."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._arrivals += 1
+        heapq.heappush(self._waiting, (priority, self._arrivals, turn))
+        self._schedule()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # the place was given in the same moment
+                self._release()
+            raise
+        try:
+            yield
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        self._free += 1
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """Decide in the next turn of the loop, when everybody who becomes ready in this one has arrived."""
+        if not self._scheduled and self._open and self._waiting and self._free:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._scheduled = False
+        while self._waiting and self._free:
+            *_, turn = heapq.heappop(self._waiting)
+            if not turn.done():
+                self._free -= 1
+                turn.set_result(None)
+
+
+class Gates:
+    """The limits on one run: over all its actions, and for each action that declares one."""
+
+    def __init__(self, concurrency: int, rates: "Rates") -> None:
+        self.run = PriorityGate(concurrency, is_open=False)
+        self._rates = rates
+        self._actions: dict[str, PriorityGate] = {}
+
+    @asynccontextmanager
+    async def hold(self, spec: ActionSpec, priority: int) -> AsyncIterator[None]:
+        """Wait until one call of `spec` may start; the action's own limit first, so that it keeps nobody else out."""
+        limit = spec.policy.max_concurrency
+        if limit is None and spec.policy.rate is None:
+            async with self.run.hold(priority):
+                yield
+            return
+        async with AsyncExitStack() as held:
+            if limit is not None:
+                gate = self._actions.setdefault(spec.ref, PriorityGate(limit))
+                await held.enter_async_context(gate.hold(priority))
+            await self._rates.wait(spec)
+            await held.enter_async_context(self.run.hold(priority))
+            yield
+
+
+class Rates:
+    """How often an action may be called, over all runs of one executor."""
+
+    def __init__(self) -> None:
+        self._limiters: dict[tuple[str, int], AsyncLimiter] = {}
+
+    async def wait(self, spec: ActionSpec) -> None:
+        """Wait until the rate of `spec` allows another call."""
+        rate = spec.policy.rate
+        if rate is None:
+            return
+        key = (spec.ref, id(asyncio.get_running_loop()))  # a limiter belongs to one event loop
+        limiter = self._limiters.get(key)
+        if limiter is None:
+            limiter = self._limiters[key] = AsyncLimiter(rate.calls, rate.per)
+        await limiter.acquire()

@@ -1,0 +1,282 @@
+"""One step: wait for what it needs, decide whether it runs, run it once or for each item, and say what became of it."""
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from langgraph.config import get_config
+from langgraph.errors import GraphBubbleUp
+from langgraph.func import task
+
+from planner.catalog import ActionContext, ActionSpec
+from planner.errors import BindingError, LimitExceeded
+from planner.execution.attempt import FlowAttemptFailed, Returned, Stopped, check_output, guarded, is_retried, redact, with_retries
+from planner.execution.bind import bind_inputs, holds, resolve
+from planner.execution.blobs import live_value, load, set_aside
+from planner.execution.outcome import SkipReason, StepOutcome
+from planner.execution.state import RunState
+from planner.execution.window import Window
+from planner.plan import EdgeKind, PlanStep
+
+REVISION = 0
+"""Counts replans of a run; part of the idempotency key."""
+
+
+async def run_step(state: RunState, step: PlanStep) -> StepOutcome:
+    """Return what became of `step`. A failed action is an outcome; what is raised is LangGraph's own, or a failed store."""
+    spec = state.specs[step.id]
+    waits = {other: await state.future(other) for other in state.graph.edges[step.id]}
+    if (why := _blocked(state, step, waits)) is not None:
+        return _skipped(step, spec, *why)
+    if state.stop_reason is not None:
+        return _skipped(step, spec, "stopped", f"the run stopped: {state.stop_message}")
+    try:
+        if step.when is not None and not holds(step.when, state.bindings, None, step.id):
+            return _skipped(step, spec, "condition", f"{step.when.ref} {step.when.op} was false")
+        if step.for_each is None:
+            return await _run_unit(state, step, Unit(state, step, spec))
+        return await _run_items(state, step, spec)
+    except BindingError as error:
+        return _failed(state, step, spec, error)
+
+
+def _blocked(state: RunState, step: PlanStep, waits: Mapping[str, StepOutcome]) -> tuple[SkipReason, str] | None:
+    """Say why `step` cannot run after what it waited for, or return `None`."""
+    failed: str | None = None
+    condition: str | None = None
+    for other, outcome in waits.items():
+        kind = state.graph.edges[step.id][other]
+        if outcome.failed and kind is not EdgeKind.ORDER:
+            failed = f"{other!r} {outcome.status}"
+        elif outcome.status == "skipped":
+            if outcome.reason != "condition" and kind is not EdgeKind.ORDER:
+                failed = f"{other!r} was skipped"
+            elif kind is EdgeKind.DATA:
+                condition = f"{other!r} was skipped by its condition"
+    if failed is not None:
+        return "dependency", failed
+    return None if condition is None else ("condition", condition)
+
+
+class Unit:
+    """One call of an action: a whole step, or one item of a mapped one."""
+
+    def __init__(self, state: RunState, step: PlanStep, spec: ActionSpec, index: int | None = None, item: Any = None) -> None:
+        self.state = state
+        self.step = step
+        self.spec = spec
+        self.item = item
+        self.index = index
+        self.name = step.id if index is None else f"{step.id}[{index}]"
+        self.attempts = 0
+        key = f"{state.context.run_id}:{REVISION}:{step.id}"
+        self.key = key if index is None else f"{key}:{index}"
+
+    async def attempt(self, arguments: Mapping[str, Any], number: int) -> Returned:
+        """Call the action once."""
+        state = self.state
+        self.attempts = number
+        state.attempts += 1
+        if (limit := state.spend(self.spec)) is not None:
+            raise LimitExceeded(limit, f"another call of {self.spec.name} would pass what the run may spend")
+        assert self.spec.call is not None  # the executor refuses plans with actions that are only described
+        context = ActionContext(
+            run_id=state.context.run_id,
+            step_id=self.step.id,
+            attempt=number,
+            idempotency_key=self.key,
+            identity=state.context.identity,
+            on_report=self._report,
+        )
+        work = guarded(self.spec.call(arguments, context, state.context.resources))
+        value = await state.inner.run(work, self.spec.policy.timeout or state.limits.step_timeout)
+        return check_output(self.spec, value, state.codecs, state.limits.output_bytes)
+
+    async def flow_attempt(self, arguments: Mapping[str, Any], number: int) -> tuple[Any, list[Any]]:
+        """Call a flow once, as a task of its own, so that a resumed run goes on inside the attempt that was under way."""
+        self.attempts = number
+
+        async def attempt() -> dict[str, Any]:
+            try:
+                returned = await self.attempt(arguments, number)
+            except (GraphBubbleUp, Stopped):
+                raise
+            except Exception as error:  # noqa: BLE001 -- whatever a flow raises is the outcome of the attempt
+                retried = is_retried(error, self.spec.policy.retry)
+                message = redact(_words(error), self.state.secrets)
+                return {"ok": False, "error_type": type(error).__name__, "error": message, "retried": retried}
+            value, blobs = await set_aside(returned, self.spec, self.state.blobs, self.state.limits.blob_bytes)
+            return {"ok": True, "value": value, "blobs": blobs}
+
+        record = await nested(f"{self.name}#{number}", attempt)
+        if not record["ok"]:
+            raise FlowAttemptFailed(record["error_type"], record["error"], retried=record["retried"])
+        return record["value"], [tuple(part) for part in record["blobs"]]
+
+    async def was_in_flight(self) -> bool:
+        """Write down that the action is about to run; tell whether that was written in another life of the run."""
+        own = self.state.process
+        task_ids: list[str] = []
+
+        async def intend() -> str:
+            task_ids.append(current_task_id())
+            return own
+
+        found = await nested(f"{self.name}!intent", intend)
+        if self.state.acknowledgements is not None and task_ids:
+            await self.state.acknowledgements.of(task_ids[0])
+        return found != own
+
+    def _report(self, progress: float | None, message: str | None) -> None:
+        self.state.publisher.publish("step_progress", self.step.id, progress=progress, message=message)
+
+
+async def _run_unit(state: RunState, step: PlanStep, unit: Unit) -> StepOutcome:
+    """Run one call with its limits, attempts and intent."""
+    spec = unit.spec
+    arguments, inputs_hash = bind_inputs(step, spec, state.bindings, unit.item)
+    state.arrived(step.id)
+    async with state.gates.hold(spec, step.priority):
+        if state.stop_reason is not None:
+            return _skipped(step, spec, "stopped", f"the run stopped: {state.stop_message}")
+        started_at = datetime.now(UTC)
+        if unit.index is None:
+            state.publisher.publish("step_start", step.id, attempt=1)
+        outcome = StepOutcome(step_id=step.id, ref=spec.ref, status="succeeded", inputs_hash=inputs_hash, started_at=started_at)
+        if spec.policy.idempotent == "no" and await unit.was_in_flight():
+            error = "it was in flight when the run stopped, and may or may not have taken effect"
+            return replace(outcome, status="unknown", error_type="UnknownOutcome", error=error, finished_at=datetime.now(UTC))
+        try:
+            value, blobs, live = await _call(state, unit, arguments)
+        except GraphBubbleUp:
+            raise
+        except Stopped:
+            message = f"stopped while it worked: {state.stop_message}"
+            outcome = replace(outcome, status="cancelled", error_type="Cancelled", error=message)
+        except Exception as error:  # noqa: BLE001 -- whatever an action raises is the outcome of its step
+            failure = _failed(state, step, spec, error)
+            outcome = replace(outcome, status="failed", error_type=failure.error_type, error=failure.error)
+        else:
+            outcome = replace(outcome, value=value, blobs=blobs)
+            if unit.index is None:
+                state.results[step.id] = (spec, live, False)
+            elif blobs:
+                unit.item = None  # not needed any more; the value is loaded with the others
+        return replace(outcome, attempts=unit.attempts, finished_at=datetime.now(UTC))
+
+
+async def _call(state: RunState, unit: Unit, arguments: Mapping[str, Any]) -> tuple[Any, list[Any], Any]:
+    """Return what is recorded of the value, where its blobs went, and the whole value."""
+
+    def on_retry(number: int, error: BaseException) -> None:
+        message = redact(_words(error), state.secrets)
+        state.publisher.publish("step_retry", unit.step.id, attempt=number, error=f"{type(error).__name__}: {message}")
+
+    policy = unit.spec.policy.retry
+    if unit.spec.kind == "flow":
+        value, parts = await with_retries(
+            lambda number: unit.flow_attempt(arguments, number), policy, on_retry=on_retry, pause=state.pause
+        )
+        whole = StepOutcome(step_id=unit.step.id, ref=unit.spec.ref, status="succeeded", value=value, blobs=parts)
+        return value, parts, await load(whole, state.blobs, state.codecs)
+    returned = await with_retries(lambda number: unit.attempt(arguments, number), policy, on_retry=on_retry, pause=state.pause)
+    value, blobs = await set_aside(returned, unit.spec, state.blobs, state.limits.blob_bytes)
+    return value, blobs, live_value(returned)
+
+
+async def _run_items(state: RunState, step: PlanStep, spec: ActionSpec) -> StepOutcome:
+    """Run the step once for each item, each as a task of its own, so that only unfinished items are repeated."""
+    items = resolve(step.for_each, state.bindings, None, (step.id, "for_each"))
+    if not isinstance(items, list):
+        raise BindingError(f"{step.id}.for_each", f"{step.for_each} gave a {type(items).__name__}, not a list")
+    todo = cast("list[Any]", items)
+    if len(todo) > state.limits.items:
+        raise LimitExceeded("items", f"for_each of {step.id!r} has {len(todo):,} items, more than {state.limits.items:,}")
+    started_at = datetime.now(UTC)
+    state.publisher.publish("step_start", step.id, details={"items": len(todo)})
+    outcomes: list[StepOutcome] = []
+
+    def count(record: Mapping[str, Any]) -> None:
+        outcomes.append(StepOutcome.from_record(record))
+        done = len(outcomes)
+        state.publisher.publish("step_progress", step.id, progress=done / len(todo), details={"items": done, "of": len(todo)})
+
+    window = Window(state.limits.window)
+    calls = [_item_call(state, step, spec, at, item) for at, item in enumerate(todo)]
+    records = await window.gather(calls, count)
+    if not todo:
+        state.arrived(step.id)
+    ordered = [StepOutcome.from_record(record) for record in records]
+    return await _gather(state, step, spec, ordered, started_at)
+
+
+def _item_call(state: RunState, step: PlanStep, spec: ActionSpec, at: int, item: Any) -> Callable[[], Awaitable[dict[str, Any]]]:
+    unit = Unit(state, step, spec, at, item)
+
+    async def run() -> dict[str, Any]:
+        try:
+            outcome = await _run_unit(state, step, unit)
+        except BindingError as error:
+            outcome = _failed(state, step, spec, error)
+        return outcome.to_record()
+
+    return lambda: nested(unit.name, run)
+
+
+async def _gather(
+    state: RunState, step: PlanStep, spec: ActionSpec, items: list[StepOutcome], started_at: datetime
+) -> StepOutcome:
+    """Make one outcome of those of the items: the first failure, or the list of what they returned."""
+    attempts = sum(item.attempts for item in items)
+    times = {"started_at": started_at, "finished_at": datetime.now(UTC)}
+    bad = next(((at, item) for at, item in enumerate(items) if item.status != "succeeded"), None)
+    if bad is not None:
+        at, item = bad
+        done = sum(one.status == "succeeded" for one in items)
+        error = f"item {at}: {item.error} ({done} of {len(items)} items succeeded)"
+        return replace(item, error=error, attempts=attempts, inputs_hash=None, **times)
+    blobs = [((at, *path), *rest) for at, item in enumerate(items) for path, *rest in item.blobs]
+    outcome = StepOutcome(
+        step_id=step.id,
+        ref=spec.ref,
+        status="succeeded",
+        value=[item.value for item in items],
+        blobs=cast("Any", blobs),
+        attempts=attempts,
+        **times,
+    )
+    state.results[step.id] = (spec, await load(outcome, state.blobs, state.codecs), True)
+    return outcome
+
+
+def nested(name: str, work: Callable[[], Coroutine[Any, Any, Any]]) -> Awaitable[Any]:
+    """Call `work` as a LangGraph task of its own, inside the current one."""
+    return cast("Awaitable[Any]", task(work, name=name)())  # pyright: ignore[reportCallIssue]  # overloads know decorators only
+
+
+def current_task_id() -> str:
+    """Return the id that LangGraph gave the task that runs now; its writes are acknowledged under it."""
+    return str(get_config()["configurable"]["__pregel_task_id"])
+
+
+def _skipped(step: PlanStep, spec: ActionSpec, reason: SkipReason, message: str) -> StepOutcome:
+    return StepOutcome(
+        step_id=step.id, ref=spec.ref, status="skipped", reason=reason, error=message, finished_at=datetime.now(UTC)
+    )
+
+
+def _failed(state: RunState, step: PlanStep, spec: ActionSpec, error: BaseException) -> StepOutcome:
+    kind = error.error_type if isinstance(error, FlowAttemptFailed) else type(error).__name__
+    return StepOutcome(
+        step_id=step.id,
+        ref=spec.ref,
+        status="failed",
+        error_type=kind,
+        error=redact(_words(error), state.secrets),
+        finished_at=datetime.now(UTC),
+    )
+
+
+def _words(error: BaseException) -> str:
+    return (str(error) or repr(error))[:4000]

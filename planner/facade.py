@@ -1,0 +1,407 @@
+"""The calls that the service and the node planner share, with the seed's keywords.
+
+Each turns its keywords into one request and one context at once; below, only these two values travel.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.utils.uuid import uuid7
+
+from planner.context import NodeContext, RequestIdentity, RunContext, RunImportance, RunOrigin, RunVisibility
+from planner.drafting import ParsedInputs, PlanningContext, PlanResult
+from planner.events import ExecutionEventCallback, PlanningEventCallback
+from planner.execution import BackgroundExecutionHandle, ExecutionResult, OnComplete, RunRequest
+from planner.plan import CandidatePlan
+
+
+class PlanningFacade(ABC):
+    """Planning and running, over whatever `plan_with_context`, `run` and `start` do."""
+
+    @abstractmethod
+    async def plan_with_context(self, ctx: PlanningContext, *, on_event: PlanningEventCallback | None = None) -> PlanResult:
+        """Draft a plan for a request that is already one value.
+
+        Returns:
+            A result even when the model fails: then `plan` is `None` and the events say why.
+        """
+
+    @abstractmethod
+    async def parse_inputs(
+        self,
+        *,
+        message: str,
+        missing_keys: Sequence[str],
+        instruction: str | None = None,
+        schemas: Mapping[str, Any] | None = None,
+        plan: CandidatePlan | None = None,
+    ) -> ParsedInputs:
+        """Read the values of `missing_keys` from what a user wrote. Never raises.
+
+        Args:
+            message: The user's words.
+            missing_keys: What is asked for.
+            instruction: Anything that helps to read them, such as units.
+            schemas: JSON Schema, type or `Slot` by key; values that do not fit stay missing.
+            plan: Takes the schemas from the places where the keys are bound.
+        """
+
+    @abstractmethod
+    async def run(self, request: RunRequest) -> ExecutionResult:
+        """Run a plan and return what became of it."""
+
+    @abstractmethod
+    def start(self, request: RunRequest, on_complete: OnComplete | None) -> BackgroundExecutionHandle:
+        """Run a plan in the background."""
+
+    @property
+    @abstractmethod
+    def caller(self) -> NodeContext:
+        """Where the calls come from; fills in what they do not say."""
+
+    async def plan(  # noqa: PLR0913 - the seed's keywords, gathered here and nowhere below
+        self,
+        *,
+        goal: str,
+        user_inputs: Mapping[str, Any] | None = None,
+        external_slots: Mapping[str, Any] | None = None,
+        flow_ids: Sequence[str] | None = None,
+        instruction: str | None = None,
+        allow_partial: bool = True,
+        preferred_external_keys: Sequence[str] | None = None,
+        memory_snippets: Sequence[str] | None = None,
+        artifact_snippets: Sequence[str] | None = None,
+        on_event: PlanningEventCallback | None = None,
+        wants: Sequence[str] | Mapping[str, Any] | None = None,
+        candidates: int = 1,
+        max_iter: int = 3,
+        max_tokens: int | None = None,
+        identity: RequestIdentity | None = None,
+    ) -> PlanResult:
+        """Draft a plan for `goal`; nothing is run.
+
+        Args:
+            goal: What is to be reached, in words.
+            user_inputs: Values that the plan may bind as `${user.key}`; a `SecretStr` never enters a prompt.
+            external_slots: Further keys that will be there: name → `Slot`, JSON Schema, type, or a coarse type's name.
+            flow_ids: Groups of actions to plan with, beside the global ones; all by default.
+            instruction: How to go about it.
+            allow_partial: Accept a plan that lacks user inputs; the result says which. It is never run like that.
+            preferred_external_keys: Keys to bind rather than others.
+            memory_snippets: What is known from before, as text.
+            artifact_snippets: What earlier runs gave, as text.
+            on_event: Is told of each `PlanningEvent`; sync or async.
+            wants: For planning by types: the outputs to reach, by name, or name → schema or type. Needs no model.
+            candidates: How many plans to draft in parallel; the best is returned, all are kept in the result.
+            max_iter: Model calls for each candidate.
+            max_tokens: For all calls together.
+            identity: Whose roles decide which actions are offered.
+        """
+        context = PlanningContext(
+            goal=goal,
+            user_inputs=user_inputs or {},
+            external_slots=external_slots or {},
+            memory_snippets=memory_snippets or (),
+            artifact_snippets=artifact_snippets or (),
+            flow_ids=flow_ids,
+            instruction=instruction,
+            allow_partial_plans=allow_partial,
+            preferred_external_keys=preferred_external_keys,
+            wants=wants,
+            candidates=candidates,
+            max_iter=max_iter,
+            max_tokens=max_tokens,
+            **self._asked_by(identity),
+        )
+        return await self.plan_with_context(context, on_event=on_event)
+
+    async def execute_plan(  # noqa: PLR0913 - the seed's keywords, gathered here and nowhere below
+        self,
+        plan: CandidatePlan,
+        *,
+        user_inputs: Mapping[str, Any] | None = None,
+        on_event: ExecutionEventCallback | None = None,
+        identity: RequestIdentity | None = None,
+        visibility: RunVisibility = RunVisibility.normal,
+        importance: RunImportance = RunImportance.normal,
+        session_id: str | None = None,
+        agent_id: str | None = None,
+        app_id: str | None = None,
+        tags: Sequence[str] | None = None,
+        origin: RunOrigin | None = None,
+        run_id: str | None = None,
+        stop_on_failure: bool = True,
+        dry_run: bool = False,
+        answers: Mapping[str, Any] | None = None,
+    ) -> ExecutionResult:
+        """Run `plan` and return what became of it; a failure is a result, not an exception.
+
+        Args:
+            plan: A plan from anywhere; it is validated first, and not run when it does not pass.
+            user_inputs: Values for `${user.key}`.
+            on_event: Is told of each `ExecutionEvent`, in order; sync or async.
+            identity: Who runs it; its roles decide which actions it may call.
+            visibility: Where the run is listed.
+            importance: How long it is kept close.
+            session_id: The session it belongs to.
+            agent_id: The agent that runs it.
+            app_id: The application that runs it.
+            tags: Words to find it by.
+            origin: What started it; derived when it is not given: agent if there is an agent, else user.
+            run_id: A run that the checkpointer knows is resumed: finished steps are not repeated.
+            stop_on_failure: Whether the first failed step keeps independent ones from starting.
+            dry_run: Show order, bindings, effects and estimate in `result.preview`, and call nothing.
+            answers: Answers to the questions of a waiting run, by interrupt id.
+
+        Raises:
+            RunConflict: `run_id` belongs to another plan.
+        """
+        context = self._context(
+            run_id,
+            identity=identity,
+            visibility=visibility,
+            importance=importance,
+            session_id=session_id,
+            agent_id=agent_id,
+            app_id=app_id,
+            tags=tags,
+            origin=origin or self._origin(agent_id),
+        )
+        request = RunRequest(
+            plan=plan,
+            user_inputs=user_inputs or {},
+            context=context,
+            on_event=on_event,
+            stop_on_failure=stop_on_failure,
+            dry_run=dry_run,
+            answers=answers or {},
+        )
+        return await self.run(request)
+
+    async def execute_background(  # noqa: PLR0913 - the seed's keywords, gathered here and nowhere below
+        self,
+        plan: CandidatePlan,
+        *,
+        user_inputs: Mapping[str, Any] | None = None,
+        on_event: ExecutionEventCallback | None = None,
+        identity: RequestIdentity | None = None,
+        visibility: RunVisibility = RunVisibility.normal,
+        importance: RunImportance = RunImportance.normal,
+        session_id: str | None = None,
+        agent_id: str | None = None,
+        app_id: str | None = None,
+        tags: Sequence[str] | None = None,
+        origin: RunOrigin | None = None,
+        on_complete: OnComplete | None = None,
+        exec_id: str | None = None,
+        stop_on_failure: bool = True,
+    ) -> BackgroundExecutionHandle:
+        """Run `plan` in the background and return at once; the keywords are those of `execute_plan`, and:
+
+        Args:
+            on_complete: Called with the result exactly once, on success, failure and cancellation; sync or async.
+            exec_id: The run's id; given twice it is the same run.
+
+        Raises:
+            RunConflict: `exec_id` belongs to a run of another plan.
+        """  # noqa: D417 - the others are described at execute_plan
+        context = self._context(
+            exec_id,
+            identity=identity,
+            visibility=visibility,
+            importance=importance,
+            session_id=session_id,
+            agent_id=agent_id,
+            app_id=app_id,
+            tags=tags,
+            origin=origin or self._origin(agent_id),
+        )
+        request = RunRequest(
+            plan=plan,
+            user_inputs=user_inputs or {},
+            context=context,
+            on_event=on_event,
+            stop_on_failure=stop_on_failure,
+        )
+        return self.start(request, on_complete)
+
+    async def plan_and_execute(  # noqa: PLR0913 - the seed's keywords, gathered here and nowhere below
+        self,
+        *,
+        goal: str,
+        user_inputs: Mapping[str, Any] | None = None,
+        external_slots: Mapping[str, Any] | None = None,
+        flow_ids: Sequence[str] | None = None,
+        instruction: str | None = None,
+        allow_partial: bool = False,
+        preferred_external_keys: Sequence[str] | None = None,
+        memory_snippets: Sequence[str] | None = None,
+        artifact_snippets: Sequence[str] | None = None,
+        planning_events_cb: PlanningEventCallback | None = None,
+        execution_events_cb: ExecutionEventCallback | None = None,
+        identity: RequestIdentity | None = None,
+        visibility: RunVisibility = RunVisibility.normal,
+        importance: RunImportance = RunImportance.normal,
+        session_id: str | None = None,
+        agent_id: str | None = None,
+        app_id: str | None = None,
+        tags: Sequence[str] | None = None,
+        origin: RunOrigin | None = None,
+        wants: Sequence[str] | Mapping[str, Any] | None = None,
+        candidates: int = 1,
+        run_drafts: bool = False,
+    ) -> tuple[PlanResult, ExecutionResult | None]:
+        """Draft a plan for `goal` and, when nothing is missing, run it; the keywords are those of `plan` and `execute_plan`.
+
+        Args:
+            allow_partial: Return a plan that lacks user inputs. Such a plan is never run: the second value is `None`, and
+                the first says what is missing.
+            run_drafts: Also run a plan that was only guessed from words, without a model.
+
+        Returns:
+            The planning result, and the execution result or `None` when there was nothing to run.
+        """  # noqa: D417 - the others are described at plan and execute_plan
+        planning = PlanningContext(
+            goal=goal,
+            user_inputs=user_inputs or {},
+            external_slots=external_slots or {},
+            memory_snippets=memory_snippets or (),
+            artifact_snippets=artifact_snippets or (),
+            flow_ids=flow_ids,
+            instruction=instruction,
+            allow_partial_plans=allow_partial,
+            preferred_external_keys=preferred_external_keys,
+            wants=wants,
+            candidates=candidates,
+            **self._asked_by(identity),
+        )
+        context = self._context(
+            None,
+            identity=identity,
+            visibility=visibility,
+            importance=importance,
+            session_id=session_id,
+            agent_id=agent_id,
+            app_id=app_id,
+            tags=tags,
+            origin=origin,
+        )
+        planned = await self.plan_with_context(planning, on_event=planning_events_cb)
+        request = _to_run(planned, planning, context, execution_events_cb, run_drafts=run_drafts)
+        return planned, None if request is None else await self.run(request)
+
+    async def plan_and_execute_background(  # noqa: PLR0913 - the seed's keywords, gathered here and nowhere below
+        self,
+        *,
+        goal: str,
+        user_inputs: Mapping[str, Any] | None = None,
+        external_slots: Mapping[str, Any] | None = None,
+        flow_ids: Sequence[str] | None = None,
+        instruction: str | None = None,
+        allow_partial: bool = False,
+        preferred_external_keys: Sequence[str] | None = None,
+        memory_snippets: Sequence[str] | None = None,
+        artifact_snippets: Sequence[str] | None = None,
+        planning_events_cb: PlanningEventCallback | None = None,
+        execution_events_cb: ExecutionEventCallback | None = None,
+        identity: RequestIdentity | None = None,
+        visibility: RunVisibility = RunVisibility.normal,
+        importance: RunImportance = RunImportance.normal,
+        session_id: str | None = None,
+        agent_id: str | None = None,
+        app_id: str | None = None,
+        tags: Sequence[str] | None = None,
+        origin: RunOrigin | None = None,
+        on_complete: OnComplete | None = None,
+        exec_id: str | None = None,
+        wants: Sequence[str] | Mapping[str, Any] | None = None,
+        candidates: int = 1,
+        run_drafts: bool = False,
+    ) -> tuple[PlanResult, BackgroundExecutionHandle | None]:
+        """Draft a plan for `goal`, then run it in the background; the keywords are those of `plan_and_execute`, and:
+
+        Args:
+            on_complete: Called with the result exactly once; not called when there was nothing to run.
+            exec_id: The run's id; given twice it is the same run.
+
+        Raises:
+            RunConflict: `exec_id` belongs to a run of another plan.
+        """  # noqa: D417 - the others are described at plan and execute_plan
+        planning = PlanningContext(
+            goal=goal,
+            user_inputs=user_inputs or {},
+            external_slots=external_slots or {},
+            memory_snippets=memory_snippets or (),
+            artifact_snippets=artifact_snippets or (),
+            flow_ids=flow_ids,
+            instruction=instruction,
+            allow_partial_plans=allow_partial,
+            preferred_external_keys=preferred_external_keys,
+            wants=wants,
+            candidates=candidates,
+            **self._asked_by(identity),
+        )
+        context = self._context(
+            exec_id,
+            identity=identity,
+            visibility=visibility,
+            importance=importance,
+            session_id=session_id,
+            agent_id=agent_id,
+            app_id=app_id,
+            tags=tags,
+            origin=origin,
+        )
+        planned = await self.plan_with_context(planning, on_event=planning_events_cb)
+        request = _to_run(planned, planning, context, execution_events_cb, run_drafts=run_drafts)
+        return planned, None if request is None else self.start(request, on_complete)
+
+    def _asked_by(self, identity: RequestIdentity | None) -> dict[str, Any]:
+        """Whose roles count, and what is not offered: a flow must not plan itself into its own plan."""
+        own = self.caller.graph_id
+        return {"identity": identity or self.caller.identity, "exclude_actions": (own,) if own else ()}
+
+    def _origin(self, agent_id: str | None) -> RunOrigin:
+        return RunOrigin.agent if agent_id or self.caller.agent_id else RunOrigin.user
+
+    def _context(  # noqa: PLR0913 - the fields of a RunContext
+        self,
+        run_id: str | None,
+        *,
+        identity: RequestIdentity | None,
+        visibility: RunVisibility,
+        importance: RunImportance,
+        session_id: str | None,
+        agent_id: str | None,
+        app_id: str | None,
+        tags: Sequence[str] | None,
+        origin: RunOrigin | None,
+    ) -> RunContext:
+        """Gather who runs a plan and where it is listed."""
+        caller = self.caller
+        return RunContext(
+            run_id=run_id or str(uuid7()),
+            identity=identity or caller.identity,
+            session_id=session_id or caller.session_id,
+            agent_id=agent_id or caller.agent_id,
+            app_id=app_id or caller.app_id,
+            tags=(*(tags or ()), *caller.tags),
+            origin=origin,
+            visibility=visibility,
+            importance=importance,
+        )
+
+
+def _to_run(
+    planned: PlanResult,
+    planning: PlanningContext,
+    context: RunContext,
+    on_event: ExecutionEventCallback | None,
+    *,
+    run_drafts: bool,
+) -> RunRequest | None:
+    """Return what is to be run of a planning result: nothing when inputs are missing, or it is only a draft."""
+    if planned.plan is None or not planned.ok or (planned.draft and not run_drafts):
+        return None
+    return RunRequest(plan=planned.plan, user_inputs=planning.user_inputs, context=context, on_event=on_event)

@@ -1,0 +1,192 @@
+"""A plan as data: frozen values that read and write the JSON that people and models exchange."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from hashlib import sha256
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from planner.catalog import ActionCatalog, ActionSpec
+from planner.errors import InvalidPlan, UnknownAction
+
+Operator = Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "exists", "truthy"]
+
+
+class PlanValue(BaseModel):
+    """Base of everything in a plan: frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Condition(PlanValue):
+    """A comparison that decides whether a step runs; not a program."""
+
+    ref: str
+    """A binding such as `${total.amount}`."""
+    op: Operator = "truthy"
+    value: Any = None
+    """What to compare with; may itself be a binding. `exists` and `truthy` need none."""
+
+
+class After(PlanValue):
+    """An order without data: wait for `step`, and unless `required` is false, only go on if it did not fail."""
+
+    step: str
+    required: bool = True
+
+
+class PlanStep(PlanValue):
+    """One call of one action."""
+
+    id: str
+    action: str | None = None
+    """The action's name; the newest version is meant."""
+    action_ref: str | None = None
+    """`kind:name@version`; either this or `action` is needed, and where both are given they must agree."""
+    inputs: dict[str, Any] = Field(default_factory=dict)
+    """Literals and bindings, by input name."""
+    extras: dict[str, Any] = Field(default_factory=dict)
+    """Whatever the caller keeps with the step; the planner does not look at it."""
+    for_each: Any = None
+    """A list, or a binding to one: the step runs once for each item, bound as `${item}`."""
+    when: Condition | None = None
+    after: tuple[After, ...] = ()
+    optional: bool = False
+    """Its failure skips what depends on it and fails nothing else."""
+    priority: int = 0
+    """Among steps that are ready at the same time, the lowest starts first."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, data: Any) -> Any:
+        """Accept a step's id alone in `after`, and ids given as numbers, as models do."""
+        if not isinstance(data, Mapping):
+            return data
+        given: dict[str, Any] = dict(data)  # pyright: ignore[reportUnknownArgumentType] -- raw JSON
+        if isinstance(given.get("id"), int):
+            given["id"] = str(given["id"])
+        after = given.get("after")
+        if isinstance(after, str):
+            after = [after]
+        if isinstance(after, Sequence):
+            given["after"] = tuple({"step": item} if isinstance(item, str) else item for item in after)  # pyright: ignore[reportUnknownVariableType] -- raw JSON
+        for name in ("inputs", "extras", "after"):
+            if given.get(name, ...) is None:
+                del given[name]
+        return given
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "PlanStep":
+        """Read a step.
+
+        Raises:
+            pydantic.ValidationError (a ValueError): a field is missing or of the wrong type.
+        """
+        return cls.model_validate(dict(data))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the shape that `from_dict` reads; the fields that a seed's step does not have only when they are set."""
+        shape: dict[str, Any] = {
+            "id": self.id,
+            "action": self.action,
+            "action_ref": self.action_ref,
+            "inputs": self.inputs,
+            "extras": self.extras,
+        }
+        if self.for_each is not None:
+            shape["for_each"] = self.for_each
+        if self.when is not None:
+            shape["when"] = self.when.model_dump()
+        if self.after:
+            shape["after"] = [item.step if item.required else item.model_dump() for item in self.after]
+        if self.optional:
+            shape["optional"] = True
+        if self.priority:
+            shape["priority"] = self.priority
+        return shape
+
+
+class CandidatePlan(PlanValue):
+    """Steps that together reach a goal, in any order: bindings and `after` say what waits for what."""
+
+    steps: tuple[PlanStep, ...]
+    extras: dict[str, Any] = Field(default_factory=dict)
+    goal: str = ""
+    outputs: dict[str, Any] = Field(default_factory=dict)
+    """What the run returns, by name; without it, the outputs of the last step."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _absent_is_empty(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        given: dict[str, Any] = dict(data)  # pyright: ignore[reportUnknownArgumentType] -- raw JSON
+        given.pop("plan_version", None)  # aethergraph's models write it
+        return {key: value for key, value in given.items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "CandidatePlan":
+        """Read a plan.
+
+        Raises:
+            pydantic.ValidationError (a ValueError): a field is missing, unknown or of the wrong type.
+        """
+        return cls.model_validate(dict(data))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the shape that `from_dict` reads."""
+        shape: dict[str, Any] = {"steps": [step.to_dict() for step in self.steps], "extras": self.extras}
+        if self.goal:
+            shape = {"goal": self.goal, **shape}
+        if self.outputs:
+            shape["outputs"] = self.outputs
+        return shape
+
+    @cached_property
+    def id(self) -> str:
+        """`plan-` and 16 hexadecimal digits of the content: the same plan has the same id."""
+        text = json.dumps(self.to_dict(), sort_keys=True, default=repr, ensure_ascii=False)
+        return f"plan-{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+
+    def step(self, step_id: str) -> PlanStep | None:
+        """Return the step with this id."""
+        return next((step for step in self.steps if step.id == step_id), None)
+
+    def resolve_actions(
+        self, catalog: ActionCatalog, *, flow_ids: Sequence[str] | None = None, include_global: bool = True
+    ) -> "CandidatePlan":
+        """Return the plan with both `action` and `action_ref` set in every step.
+
+        Raises:
+            UnknownAction: a step names an action that the catalog does not have.
+            InvalidPlan: a step names two different actions.
+        """
+        steps: list[PlanStep] = []
+        for step in self.steps:
+            spec = resolve_step(step, catalog)
+            if step.action is not None and step.action != spec.name:
+                raise InvalidPlan(
+                    f"step {step.id!r} names the action {step.action!r} and the reference {step.action_ref!r}"
+                )
+            visible = catalog.get_action_by_name(spec.name, flow_ids=flow_ids, include_global=include_global)
+            if visible is None:
+                raise UnknownAction(spec.name, [other.name for other in catalog.iter_actions(flow_ids=flow_ids)])
+            steps.append(step.model_copy(update={"action": spec.name, "action_ref": spec.ref}))
+        return self.model_copy(update={"steps": tuple(steps)})
+
+
+def resolve_step(step: PlanStep, catalog: ActionCatalog) -> ActionSpec:
+    """Return the action that `step` calls: the one its reference names, else the newest of that name.
+
+    Raises:
+        InvalidRef: `action_ref` is no reference.
+        UnknownAction: the catalog does not have it, or the step names none.
+    """
+    if step.action_ref is not None:
+        return catalog.get_action(step.action_ref)
+    spec = catalog.get_action_by_name(step.action or "")
+    if spec is None:
+        raise UnknownAction(step.action or "", list(catalog.view.by_name))
+    return spec

@@ -1,0 +1,122 @@
+"""Names that resemble each other: a slip of the pen, told apart from another word."""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
+_LONG = 9
+"""Words of this many letters may have two slips; in shorter ones they often make another word (import, export)."""
+_SHORT = 4
+"""In words below this, another letter makes another word (get, set); only dropped, added and swapped letters count."""
+
+
+@lru_cache(maxsize=32_768)  # a large catalog's names are compared again for every fault
+def words(name: str) -> tuple[str, ...]:
+    """Split `findFlights2`, `find_flights_2` and `FIND-FLIGHTS.2` into the same lower-case words."""
+    return tuple(word.lower() for word in _WORDS.findall(name))
+
+
+def clear_match(name: str, known: Iterable[str]) -> str | None:
+    """Return the one known name that `name` is surely meant to be, or `None` where there is none or more than one.
+
+    It is the same words written another way, or a few letters away. Numbers are never slips: `s1` is not `s2`.
+    """
+    candidates = list(dict.fromkeys(known))
+    wanted = words(name)
+    if not wanted:
+        return None
+    split = [(other, words(other)) for other in candidates]
+    for same in (
+        [other for other, theirs in split if theirs == wanted],
+        [other for other, theirs in split if "".join(theirs) == "".join(wanted)],
+        [other for other, theirs in split if sorted(theirs) == sorted(wanted)],
+    ):
+        if same:
+            return same[0] if len(same) == 1 else None
+    slips = sorted((count, other) for other, theirs in split if (count := _slips(wanted, theirs)) is not None)
+    if not slips or (len(slips) > 1 and slips[1][0] == slips[0][0]):
+        return None
+    return slips[0][1]
+
+
+def contained_match(name: str, known: Iterable[str]) -> str | None:
+    """Return the one known name all of whose words are in `name`, the longest: `date` for `input_date`."""
+    wanted = _stems(name)
+    found = sorted(
+        ((len(theirs), other) for other in dict.fromkeys(known) if (theirs := _stems(other)) and theirs <= wanted),
+        reverse=True,
+    )
+    if not found or (len(found) > 1 and found[1][0] == found[0][0]):
+        return None
+    return found[0][1]
+
+
+def loose_match(name: str, known: Iterable[str], least: float = 0.3) -> str | None:
+    """Return the one known name that shares most words with `name`, and at least this part of both: no proof alone."""
+    wanted = _stems(name)
+    scored = sorted(
+        (
+            (share, other)
+            for other in dict.fromkeys(known)
+            if (theirs := _stems(other)) and (share := len(wanted & theirs) / len(wanted | theirs)) >= least
+        ),
+        reverse=True,
+    )
+    if not scored or (len(scored) > 1 and scored[1][0] == scored[0][0]):
+        return None
+    return scored[0][1]
+
+
+def share_a_word(name: str, other: str) -> bool:
+    """Tell whether two names have a word in common."""
+    return not _stems(name).isdisjoint(_stems(other))
+
+
+def _stems(name: str) -> set[str]:
+    """Return the words of `name` without a plural's s; enough for names."""
+    return {word[:-1] if len(word) > _SHORT and word.endswith("s") else word for word in words(name)}
+
+
+def _slips(left: Sequence[str], right: Sequence[str]) -> int | None:
+    """Count the slips between two names, or return `None` when they are different names."""
+    if len(left) != len(right):
+        left, right = ["".join(left)], ["".join(right)]
+    total = 0
+    for ours, theirs in zip(left, right, strict=True):
+        if ours == theirs:
+            continue
+        count = _word_slips(ours, theirs)
+        if count is None:
+            return None
+        total += count
+    return total if total <= 2 else None
+
+
+def _word_slips(left: str, right: str) -> int | None:
+    if re.sub(r"\D", "", left) != re.sub(r"\D", "", right):
+        return None
+    short = min(len(left), len(right))
+    allowed = 2 if short >= _LONG else 1
+    if abs(len(left) - len(right)) > allowed or short < 2:
+        return None
+    count = edit_distance(left, right)
+    if count > allowed:
+        return None
+    if count == 1 and (len(left) != len(right) or sorted(left) == sorted(right)):
+        return count
+    # another letter, or two slips: the beginning has to agree, or it is reactivate for deactivate
+    return count if short >= _SHORT and left[0] == right[0] else None
+
+
+def edit_distance(left: str, right: str) -> int:
+    """Count the letters to drop, add, change or swap with their neighbour to make `right` of `left`."""
+    before: list[int] = []
+    current = list(range(len(right) + 1))
+    for row, letter in enumerate(left, 1):
+        earlier, before, current = before, current, [row] + [0] * len(right)
+        for column, other in enumerate(right, 1):
+            best = min(before[column] + 1, current[column - 1] + 1, before[column - 1] + (letter != other))
+            swapped = row > 1 and column > 1 and letter == right[column - 2] and left[row - 2] == other
+            current[column] = min(best, earlier[column - 2] + 1) if swapped else best
+    return current[-1]

@@ -1,0 +1,164 @@
+"""What a binding stands for, as far as it is known before the plan runs: a type, a value that is there, or a fault."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from planner.catalog import ActionSpec, JsonSchema, Slot, as_slot, at_path
+from planner.errors import closest
+from planner.plan.bindings import Reference
+from planner.plan.issues import IssueKind
+from planner.plan.models import PlanStep
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A binding whose value comes when the plan runs."""
+
+    schema: JsonSchema
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A binding to a value that the caller has given already."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class MissingKey:
+    """A binding to a key that the user has still to give."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A binding to what cannot be there."""
+
+    kind: IssueKind
+    message: str
+    details: dict[str, Any]
+
+
+Meaning = Typed | Given | MissingKey | Fault
+
+
+class Scope:
+    """What the bindings of one plan may refer to."""
+
+    def __init__(
+        self,
+        specs: Mapping[str, ActionSpec | None],
+        mapped: frozenset[str],
+        user_inputs: Mapping[str, Any],
+        external_slots: Mapping[str, Any],
+    ) -> None:
+        """Take the actions by step (`None` where unknown), the steps with a `for_each`, and what the caller has."""
+        self.specs = specs
+        self.mapped = mapped
+        self.user_inputs = user_inputs
+        self.external = {name: as_slot(name, slot) for name, slot in external_slots.items()}
+
+    def meaning(self, reference: Reference, step: PlanStep | None) -> Meaning:
+        """Tell what `reference`, standing in `step` (`None`: in the plan's outputs), stands for."""
+        match reference.root:
+            case "user":
+                return self._user(reference)
+            case "item":
+                return self._item(reference, step)
+            case root if root in self.specs:
+                return self._step(reference, self.specs[root])
+            case root:
+                known = list(self.specs)
+                message = f"{reference} refers to a step {root!r} that the plan does not have; closest: {closest(root, known)}"
+                return Fault("unknown_step", message, {"reference": str(reference), "known": known[:50]})
+
+    def items(self, step: PlanStep) -> JsonSchema:
+        """Return the type of `${item}` in `step`."""
+        source = step.for_each
+        if isinstance(source, str):
+            from planner.plan.bindings import parse_text  # noqa: PLC0415
+
+            try:
+                parsed = parse_text(source)
+            except ValueError:
+                return {}
+            if isinstance(parsed, Reference) and parsed.root != "item":
+                match self.meaning(parsed, step):
+                    case Typed(schema=schema):
+                        return at_path(schema, (0,)) or {}
+                    case _:
+                        return {}
+        return {}
+
+    def _user(self, reference: Reference) -> Meaning:
+        if not reference.path:
+            return Typed({"type": "object"})
+        key, *below = reference.path
+        if key in self.user_inputs:
+            return _look_up(reference, self.user_inputs[str(key)], below)
+        if key in self.external:
+            schema = at_path(self.external[str(key)].schema, below)
+            if schema is None:
+                return _absent(reference, f"the external value {key!r} has no {_way(below)}")
+            return Typed(schema)
+        return MissingKey(str(key))
+
+    def _item(self, reference: Reference, step: PlanStep | None) -> Meaning:
+        if step is None or step.for_each is None:
+            message = f"{reference} stands outside a step with for_each, so there is no item"
+            return Fault("unknown_step", message, {"reference": str(reference), "known": []})
+        if isinstance(step.for_each, list):
+            return Typed({})  # the items differ; each is checked when its turn comes
+        schema = at_path(self.items(step), reference.path)
+        return Typed(schema) if schema is not None else _absent(reference, f"an item has no {_way(reference.path)}")
+
+    def _step(self, reference: Reference, spec: ActionSpec | None) -> Meaning:
+        if spec is None:
+            return Typed({})  # the action is unknown, which is an issue of its own
+        mapped = reference.root in self.mapped
+        slot, below = _output(spec, reference.path)
+        if slot is None:
+            names = [output.name for output in spec.outputs]
+            name = str(reference.path[0])
+            message = f"{reference}: {spec.name} has no output {name!r}; it has {', '.join(names) or 'none'}" + (
+                f"; for a part of its value write ${{{reference.root}.result.{name}}}" if spec.single_output else ""
+            )
+            return Fault("unknown_output", message, {"reference": str(reference), "known": names})
+        schema = (
+            {"type": "array", "items": slot.schema, "$defs": slot.schema.get("$defs", {})} if mapped else slot.schema
+        )
+        found = at_path(schema, below)
+        if found is None:
+            return _absent(reference, f"{spec.name} returns nothing at {_way(below)} of {slot.name!r}")
+        return Typed(found)
+
+
+def _output(spec: ActionSpec, path: Sequence[str | int]) -> tuple[Slot | None, Sequence[str | int]]:
+    """Return the output that a path below a step starts with, and the rest of the path."""
+    if path and isinstance(path[0], str):
+        return spec.output(path[0]), path[1:]
+    return spec.returns or Slot("result"), path
+
+
+def _look_up(reference: Reference, value: Any, path: Sequence[str | int]) -> Meaning:
+    for part in path:
+        try:
+            if isinstance(value, Mapping if isinstance(part, str) else list | tuple):
+                value = value[part]
+                continue
+        except (KeyError, IndexError):
+            pass
+        return _absent(reference, f"the value given for {reference.path[0]!r} has no {_way([part])}")
+    return Given(value)
+
+
+def _absent(reference: Reference, reason: str) -> Fault:
+    return Fault("unknown_output", f"{reference}: {reason}", {"reference": str(reference)})
+
+
+def _way(path: Sequence[str | int]) -> str:
+    return (
+        "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".") or "the value"
+    )

@@ -1,0 +1,286 @@
+"""Whether a plan can run: every fault at once, each once, at the place where it is."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from planner.catalog import ActionCatalog, ActionSpec, JsonSchema, Slot
+from planner.catalog.catalog import in_group
+from planner.context import RequestIdentity
+from planner.errors import InvalidRef, UnknownAction, closest
+from planner.limits import Limits
+from planner.plan.bindings import RESERVED_ROOTS, STEP_ID
+from planner.plan.graph import PlanGraph, build_graph, find_cycles, step_references
+from planner.plan.issues import IssueKind, ValidationIssue, ValidationResult
+from planner.plan.models import CandidatePlan, Condition, PlanStep, resolve_step
+from planner.plan.scope import Scope
+from planner.plan.value_check import ValueCheck
+
+MAX_CANDIDATES = 5
+LIST_SLOT = Slot("for_each", {"type": "array"})
+COMPARABLE: JsonSchema = {"type": ["string", "number", "integer", "boolean", "null"]}
+
+
+def validate(  # noqa: PLR0913 -- the plan, what it is checked against, and three optional restrictions
+    plan: CandidatePlan,
+    catalog: ActionCatalog,
+    user_inputs: Mapping[str, Any] | None = None,
+    *,
+    external_slots: Mapping[str, Any] | None = None,
+    flow_ids: Sequence[str] | None = None,
+    identity: RequestIdentity | None = None,
+    limits: Limits | None = None,
+) -> ValidationResult:
+    """Check `plan` against the catalog and against what the user has given. Pure: nothing is called and nothing changed.
+
+    Args:
+        plan: The plan; the order of its steps does not matter.
+        catalog: Whose actions it may call.
+        user_inputs: Values for `${user.key}`; a key that is neither here nor in `external_slots` is missing, which is
+            not structural.
+        external_slots: Keys whose values come later: name → `Slot`, JSON Schema, type, or a coarse type's name.
+        flow_ids: Only these groups of actions, beside the global ones.
+        identity: Whose roles decide what may be called; by default every action may be.
+        limits: Bounds; the defaults of `Limits`.
+    """
+    limits = limits or Limits()
+    if not plan.steps:
+        return ValidationResult.of(
+            [ValidationIssue("empty_plan", "", "steps", "the plan has no steps, so there is nothing to run")]
+        )
+    if len(plan.steps) > limits.steps:
+        message = f"the plan has {len(plan.steps):,} steps, and the limit 'steps' is {limits.steps:,}"
+        return ValidationResult.of([ValidationIssue("over_budget", "", "steps", message, {"limit": "steps"})])
+    oversized = list(_oversized(plan, limits))
+    if oversized:
+        return ValidationResult.of(oversized)  # nothing walks into values that are too deep or too large
+    check = _PlanCheck(plan, catalog, user_inputs or {}, external_slots or {})
+    check.run(None if flow_ids is None else set(flow_ids), identity, limits)
+    return ValidationResult.of(check.issues, check.missing)
+
+
+class _PlanCheck:
+    """One validation of one plan."""
+
+    def __init__(
+        self,
+        plan: CandidatePlan,
+        catalog: ActionCatalog,
+        user_inputs: Mapping[str, Any],
+        external_slots: Mapping[str, Any],
+    ) -> None:
+        self.plan = plan
+        self.catalog = catalog
+        self.issues: list[ValidationIssue] = []
+        self.missing: dict[str, list[str]] = {}
+        self.specs: dict[str, ActionSpec | None] = {}
+        self.graph: PlanGraph = build_graph(plan)
+        mapped = frozenset(step.id for step in plan.steps if step.for_each is not None)
+        self.scope = Scope(self.specs, mapped, user_inputs, external_slots)
+
+    def run(self, groups: set[str] | None, identity: RequestIdentity | None, limits: Limits) -> None:
+        self._ids()
+        for step in self.plan.steps:
+            self.specs[step.id] = self._action(step, groups, identity)
+        for step in self.plan.steps:
+            self._step(step)
+        for name, value in self.plan.outputs.items():
+            anything = Slot(name)
+            self.issues += ValueCheck(self.scope, None, self.missing).check(value, anything, ("outputs", name))
+        for cycle in find_cycles(self.graph):
+            way = " → ".join([*cycle[:8], "…"] if len(cycle) > 8 else [*cycle, cycle[0]])
+            self._add("cycle", cycle[0], "", f"these steps wait for each other: {way}", {"steps": cycle})
+        self._budget(limits)
+        self._warnings()
+
+    def _ids(self) -> None:
+        for step_id, count in Counter(step.id for step in self.plan.steps).items():
+            if count > 1:
+                self._add("duplicate_step", step_id, "id", f"{count} steps have the id {step_id!r}; give each its own")
+            if step_id in RESERVED_ROOTS:
+                self._add(
+                    "reserved_step_id", step_id, "id", f"{step_id!r} is reserved for bindings; give the step another id"
+                )
+            elif not STEP_ID.match(step_id):
+                shown = repr(step_id[:80])
+                message = f"{shown} is no step id; use a letter, then up to 63 letters, digits, _ or -"
+                self._add("invalid_step_id", step_id, "id", message)
+
+    def _action(self, step: PlanStep, groups: set[str] | None, identity: RequestIdentity | None) -> ActionSpec | None:
+        try:
+            spec = resolve_step(step, self.catalog)
+        except (UnknownAction, InvalidRef) as error:
+            field = "action" if step.action_ref is None else "action_ref"
+            wanted = step.action if step.action_ref is None else step.action_ref
+            if wanted is None:
+                self._add("unknown_action", step.id, "action", "the step names no action")
+                return None
+            similar = closest(wanted, list(self.catalog.view.by_name))
+            self._add("unknown_action", step.id, field, str(error), {"action": wanted, "closest": similar})
+            return None
+        if step.action is not None and step.action_ref is not None and step.action != spec.name:
+            message = f"action says {step.action!r} and action_ref says {step.action_ref!r}; keep the one that is meant"
+            self._add(
+                "action_mismatch",
+                step.id,
+                "action_ref",
+                message,
+                {"action": step.action, "action_ref": step.action_ref},
+            )
+            return None
+        if not in_group(spec, groups):
+            message = f"{spec.name} belongs to the group {spec.flow_id!r}, which is not among {sorted(groups or ())}"
+            self._add("forbidden_action", step.id, "action", message, {"action": spec.name})
+        elif identity is not None and not spec.allows(identity):
+            message = f"{spec.name} may be called by the roles {', '.join(sorted(spec.policy.roles))} only"
+            self._add("forbidden_action", step.id, "action", message, {"action": spec.name})
+        return spec
+
+    def _step(self, step: PlanStep) -> None:
+        check = ValueCheck(self.scope, step, self.missing)
+        spec = self.specs[step.id]
+        if spec is not None:
+            self._inputs(step, spec, check)
+        else:  # the bindings are checked all the same, against inputs that could be anything
+            for name, value in step.inputs.items():
+                self.issues += check.check(value, Slot(name), ("inputs", name))
+        if step.for_each is not None:
+            self.issues += self._for_each(step, check)
+        if step.when is not None:
+            self.issues += self._when(step.when, check)
+        for at, after in enumerate(step.after):
+            if after.step not in self.specs:
+                known = list(self.specs)
+                message = f"it comes after a step {after.step!r} that the plan does not have; closest: {closest(after.step, known)}"
+                self._add(
+                    "unknown_step", step.id, f"after[{at}]", message, {"reference": after.step, "known": known[:50]}
+                )
+
+    def _inputs(self, step: PlanStep, spec: ActionSpec, check: ValueCheck) -> None:
+        known = {slot.name: slot for slot in spec.inputs}
+        for name, value in step.inputs.items():
+            slot = known.get(name)
+            if slot is None:
+                message = f"{spec.name} has no input {name!r}; closest: {closest(name, list(known))}"
+                self._add("unknown_input", step.id, name, message, {"known": list(known), "location": ["inputs", name]})
+                slot = Slot(name)
+            self.issues += check.check(value, slot, ("inputs", name))
+        for slot in spec.inputs:
+            if slot.required and slot.name not in step.inputs:
+                producers = self.catalog.producers(slot)[:MAX_CANDIDATES]
+                candidates = [
+                    {
+                        "action_ref": found.action.ref,
+                        "output": found.output.name,
+                        "description": found.action.description,
+                    }
+                    for found in producers
+                ]
+                message = f"{spec.name} needs {slot.name!r}" + (f": {slot.description}" if slot.description else "")
+                details = {"candidates": candidates, "expected": dict(slot.schema), "location": ["inputs", slot.name]}
+                self._add("missing_input", step.id, slot.name, message, details)
+
+    @staticmethod
+    def _for_each(step: PlanStep, check: ValueCheck) -> Iterator[ValidationIssue]:
+        if isinstance(step.for_each, str | list):
+            yield from check.check(cast("Any", step.for_each), LIST_SLOT, ("for_each",))
+        else:
+            message = f"for_each is a {type(step.for_each).__name__}; give a list or a binding to one"
+            yield ValidationIssue("invalid_literal", step.id, "for_each", message)
+
+    @staticmethod
+    def _when(condition: Condition, check: ValueCheck) -> Iterator[ValidationIssue]:
+        if "${" not in condition.ref:
+            message = f"when.ref is the literal {condition.ref[:80]!r}; it has to be a binding such as ${{step.output}}"
+            yield ValidationIssue("invalid_literal", check.step_id, "when.ref", message)
+            return
+        yield from check.check(condition.ref, Slot("ref"), ("when", "ref"))
+        if condition.op in ("in", "not_in"):
+            target = Slot("value", {"anyOf": [{"type": "array"}, {"type": "string"}, {"type": "object"}]})
+        elif condition.op in ("lt", "le", "gt", "ge"):
+            target = Slot("value", {"type": ["string", "number"]})
+        else:
+            target = Slot("value")
+        yield from check.check(condition.value, target, ("when", "value"))
+
+    def _budget(self, limits: Limits) -> None:
+        costs = [spec.policy.cost for spec in self.specs.values() if spec is not None]
+        for name, total, bound in (
+            ("cost", sum(cost.amount for cost in costs), limits.cost),
+            ("tokens", sum(cost.tokens for cost in costs), limits.tokens),
+        ):
+            if bound is not None and total > bound:
+                message = f"the steps declare {name} of {total:g} together, and the limit {name!r} is {bound:g}"
+                self._add("over_budget", "", "steps", message, {"limit": name})
+
+    def _warnings(self) -> None:
+        needed = self._needed()
+        blocking = {other for step in self.plan.steps if not step.optional for other in self.graph.edges[step.id]}
+        for step in self.plan.steps:
+            spec = self.specs[step.id]
+            if spec is None:
+                continue
+            if step.id not in needed and spec.policy.effect == "read":
+                self._add("unused_step", step.id, "", f"nothing uses what {step.id!r} gives, and it has no effect")
+            if spec.policy.effect == "external" and spec.policy.undo is None and step.id in blocking:
+                message = f"{spec.name} cannot be undone, and steps that may fail come after it"
+                self._add("point_of_no_return", step.id, "", message, {"action": spec.name})
+
+    def _needed(self) -> set[str]:
+        """Steps that something waits for or that the plan returns; without declared outputs, the last step is returned."""
+        needed = {other for waits in self.graph.edges.values() for other in waits}
+        if self.plan.outputs:
+            outputs = PlanStep(id="outputs", inputs=self.plan.outputs)
+            needed |= {reference.root for _, reference in step_references(outputs)}
+        else:
+            needed.add(self.plan.steps[-1].id)
+        return needed
+
+    def _add(
+        self, kind: IssueKind, step_id: str, field: str, message: str, details: dict[str, Any] | None = None
+    ) -> None:
+        self.issues.append(ValidationIssue(kind, step_id, field, message, details or {}))
+
+
+def _oversized(plan: CandidatePlan, limits: Limits) -> Iterator[ValidationIssue]:
+    """Yield what is nested too deeply or weighs too much, in one iterative walk over each value."""
+    values = [("", "outputs", name, value) for name, value in plan.outputs.items()]
+    for step in plan.steps:
+        values += [(step.id, "inputs", name, value) for name, value in step.inputs.items()]
+        values.append((step.id, "", "for_each", step.for_each))
+        if step.when is not None:
+            values.append((step.id, "", "when", step.when.value))
+    for step_id, place, name, value in values:
+        size, depth = measure(value, limits.nesting)
+        field = f"{place}.{name}" if place == "outputs" else name
+        if depth > limits.nesting:
+            message = f"the value is nested deeper than the limit 'nesting' of {limits.nesting} levels"
+            yield ValidationIssue("over_budget", step_id, field, message, {"limit": "nesting"})
+        elif size > limits.literal_bytes:
+            message = (
+                f"the literal weighs {size:,} bytes, and the limit 'literal_bytes' is {limits.literal_bytes:,}; "
+                "give it as a user input and bind it"
+            )
+            yield ValidationIssue("over_budget", step_id, field, message, {"limit": "literal_bytes"})
+
+
+def measure(value: Any, max_depth: int) -> tuple[int, int]:
+    """Return about how many bytes `value` has and how deep it is nested; stops below `max_depth`."""
+    size, deepest = 0, 0
+    pending: list[tuple[Any, int]] = [(value, 0)]
+    while pending:
+        current, depth = pending.pop()
+        deepest = max(deepest, depth)
+        if isinstance(current, str | bytes):
+            size += len(current)
+            continue
+        size += 8
+        if depth > max_depth:
+            break
+        if isinstance(current, Mapping):
+            items = cast("Mapping[str, Any]", current)
+            size += sum(len(str(key)) for key in items)
+            pending.extend((item, depth + 1) for item in items.values())
+        elif isinstance(current, list | tuple):
+            pending.extend((item, depth + 1) for item in cast("Sequence[Any]", current))
+    return size, deepest
