@@ -9,6 +9,7 @@ PlannerError
 ├── InvalidPlan (ValueError)                    a plan did not pass validation, so it was not run
 ├── PlanDecodingError (ValueError)              a text holds no plan
 ├── BindingError (ValueError)                   a value is not there, or does not fit where it is bound
+├── MissingResource (LookupError)               an action asks for what the application did not provide
 ├── UnstorableOutput (TypeError)                an output is neither plain data nor has a codec
 ├── LimitExceeded (RuntimeError)                a bound of `Limits` was met
 ├── RunConflict (ValueError)                    a run id is used again with another plan
@@ -81,6 +82,10 @@ class BindingError(PlannerError, ValueError):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = path
+
+
+class MissingResource(PlannerError, LookupError):
+    """An action asks for a resource that the application did not provide."""
 
 
 class UnstorableOutput(PlannerError, TypeError):

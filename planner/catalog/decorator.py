@@ -25,6 +25,7 @@ from planner.catalog.spec import (
     make_ref,
 )
 from planner.catalog.values import Codecs
+from planner.errors import MissingResource
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -214,13 +215,19 @@ def _caller(function: Callable[..., Any], signature: Signature) -> ActionCall:
         if signature.context_parameter is not None:
             arguments[signature.context_parameter] = context
         for parameter, resource in signature.resources.items():
-            arguments[parameter] = resources[resource]
+            arguments[parameter] = _resource(resources, resource)
         if asynchronous:
             return await function(**arguments)
         result = await in_thread(lambda: function(**arguments))
         return await result if inspect.isawaitable(result) else result
 
     return call
+
+
+def _resource(resources: Mapping[str, Any], name: str) -> Any:
+    if name not in resources:
+        raise MissingResource(f"the action needs the resource {name!r}; pass it as open_planner(resources={{{name!r}: …}})")
+    return resources[name]
 
 
 async def in_thread(work: Callable[[], Any]) -> Any:

@@ -9,11 +9,13 @@ from typing import Any, cast
 from langchain_core.tools import BaseTool
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
+from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
 
 from planner.catalog.decorator import DEFAULT_VERSION
 from planner.catalog.signature import resolve_local, schema_slots
 from planner.catalog.slot import JsonSchema, Slot
 from planner.catalog.spec import ActionContext, ActionPolicy, ActionSpec, make_ref
+from planner.catalog.typed_dicts import modern
 from planner.errors import RegistrationError
 
 
@@ -35,10 +37,14 @@ def spec_from_graph(
         RegistrationError: it is no graph, cannot be compiled, or was compiled with `checkpointer=False`.
     """
     flow = _compiled(graph, name)
-    schema: JsonSchema = flow.get_input_jsonschema()
-    inputs, single_input = _slots(schema, "input", required_unknown=False)
-    outputs, single_output = _slots(flow.get_output_jsonschema(), "result", required_unknown=False)
-    outputs = tuple(replace(slot, required=False) for slot in outputs)
+    schema, result = _schemas(flow, name)
+    inputs, single_input = _slots(schema, "input")
+    outputs, single_output = _slots(result, "result")
+    if not single_input and _takes_whole_state(flow):
+        inputs = tuple(replace(slot, required=False) for slot in inputs)  # LangGraph lets any of them be absent
+    if not single_output:
+        outputs = tuple(replace(slot, required=False) for slot in outputs)
+        result = {key: part for key, part in result.items() if key != "required"}
 
     async def call(values: Mapping[str, Any], context: ActionContext, resources: Mapping[str, Any]) -> Any:  # noqa: ARG001 -- the protocol of every action
         return await flow.ainvoke(values["input"] if single_input else dict(values))
@@ -55,7 +61,7 @@ def spec_from_graph(
         flow_id=flow_id,
         policy=policy or ActionPolicy(),
         call=call,
-        returns=Slot("result", flow.get_output_jsonschema()),
+        returns=Slot("result", result),
         single_output=single_output,
     )
 
@@ -109,11 +115,32 @@ def _compiled(graph: object, name: str) -> Pregel[Any, Any, Any, Any]:
     return flow
 
 
-def _slots(schema: JsonSchema, alone: str, *, required_unknown: bool) -> tuple[tuple[Slot, ...], bool]:
+def _schemas(flow: Pregel[Any, Any, Any, Any], name: str) -> tuple[JsonSchema, JsonSchema]:
+    """Return the schemas of what a graph takes and gives."""
+    builder = getattr(flow, "builder", None)
+    try:
+        if isinstance(builder, StateGraph):
+            kinds = (modern(builder.input_schema), modern(builder.output_schema))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]  # generic over any state
+            return TypeAdapter(kinds[0]).json_schema(), TypeAdapter(kinds[1]).json_schema(mode="serialization")
+        return flow.get_input_jsonschema(), flow.get_output_jsonschema()
+    except (PydanticUserError, PydanticSchemaGenerationError) as error:
+        first = str(error).splitlines()[0]
+        raise RegistrationError(
+            f"flow {name!r}: its state has no JSON Schema ({first}); annotate the keys that callers give and get with plain "
+            "types, or give the StateGraph an input_schema and an output_schema"
+        ) from error
+
+
+def _takes_whole_state(flow: Pregel[Any, Any, Any, Any]) -> bool:
+    builder: Any = getattr(flow, "builder", None)
+    return builder is not None and builder.input_schema is builder.state_schema
+
+
+def _slots(schema: JsonSchema, alone: str) -> tuple[tuple[Slot, ...], bool]:
     """Return a slot for each property, or one slot called `alone` for a schema that is no object."""
     if resolve_local(schema).get("properties"):
         return schema_slots(schema), False
-    return (Slot(alone, schema, required=not required_unknown),), True
+    return (Slot(alone, schema),), True
 
 
 def _about(schema: JsonSchema, graph: object) -> str:

@@ -2,13 +2,16 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, Literal, cast
 
-from planner.catalog.schemas import Fit, fits
-from planner.catalog.signature import resolve_local
+from planner.catalog.schemas import Fit, at_path, fits
 from planner.catalog.slot import Slot
 from planner.catalog.spec import ActionSpec
+
+Key = tuple[Literal["semantic", "name", "shape", "alias"], str]
+RANKS = {"semantic": 0, "name": 1, "shape": 2, "alias": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,53 +20,139 @@ class Producer:
 
     action: ActionSpec
     output: Slot
+    """For the whole value that an action with several outputs returns: that value."""
+    whole: bool = False
+    """Whether the whole return value is meant, `${step}`, and not one output of it."""
+    each: bool = False
+    """Whether the output is a list whose items fill the input, so that the step that takes it needs a `for_each`."""
+
+    def binding(self, step_id: str) -> str:
+        """Return what binds this output of the step `step_id`."""
+        return f"${{{step_id}}}" if self.whole else f"${{{step_id}.{self.output.name}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A producer with what it gives under one key: the output, or an item of it."""
+
+    producer: Producer
+    given: Slot
 
 
 class ProducerIndex:
     """Outputs of the newest actions, found without looking at each.
 
-    An output is a producer when it fits the type and has the same semantic type, the same name, or the same shape of
-    record. A bare `string` that only happens to be a string is not offered.
+    An output is a producer when its type may fit and it has the same semantic type, the same name, or the same shape
+    of record, or when its action is named for the input (`load_table` gives a `table`). A `string` that only happens to
+    be a string is not offered.
     """
 
     def __init__(self, specs: Iterable[ActionSpec]) -> None:
-        self._by_key: defaultdict[tuple[str, str], list[Producer]] = defaultdict(list)
+        self._by_key: defaultdict[Key, list[_Entry]] = defaultdict(list)
+        self._found: dict[str, list[Producer]] = {}
         for spec in specs:
-            for output in spec.outputs:
-                for key in _keys(output):
-                    self._by_key[key].append(Producer(spec, output))
+            for entry in _entries(spec):
+                for key in _offered_keys(entry):
+                    self._by_key[key].append(entry)
 
-    def find(self, slot: Slot) -> list[Producer]:
-        """Return the producers of `slot`: same meaning first, then same name, then same shape; surely fitting before maybe."""
-        found: dict[tuple[str, str], tuple[int, int, Producer]] = {}
-        for rank, key in enumerate(_keys(slot)):
-            for producer in self._by_key.get(key, ()):
-                identity = (producer.action.ref, producer.output.name)
-                if identity in found or _different_meaning(slot, producer.output):
+    def find(self, slot: Slot, *, each: bool = False) -> list[Producer]:
+        """Return the producers of `slot`: surely fitting before maybe, then by meaning, name, shape and action's name.
+
+        Args:
+            slot: The input to fill.
+            each: Whether lists whose items fit are offered as well, after all others.
+        """
+        known = identity(slot)
+        if known not in self._found:
+            self._found[known] = self._search(slot)
+        return [producer for producer in self._found[known] if each or not producer.each]
+
+    def _search(self, slot: Slot) -> list[Producer]:
+        found: dict[tuple[str, str, bool, bool], tuple[bool, Fit, int, Producer]] = {}
+        for key in _keys(slot):
+            for entry in self._by_key.get(key, ()):
+                producer = entry.producer
+                same = (producer.action.ref, producer.output.name, producer.whole, producer.each)
+                if same in found or _different_meaning(slot, producer.output):
                     continue
-                fit = fits(producer.output.schema, slot.schema)
-                if fit is not Fit.NO:
-                    found[identity] = (0 if fit is Fit.YES else 1, rank, producer)
-        return [producer for *_, producer in sorted(found.values(), key=lambda entry: entry[:2])]
+                fit = fits(entry.given.schema, slot.schema)
+                certain = key[0] in ("semantic", "name") and not producer.each
+                if fit is Fit.YES or (certain and fit is Fit.UNKNOWN):
+                    found[same] = (producer.each, fit, RANKS[key[0]], producer)
+        ordered = sorted(found.values(), key=lambda entry: (entry[0], entry[1] is not Fit.YES, entry[2]))
+        return [producer for *_, producer in ordered]
 
 
-def _keys(slot: Slot) -> list[tuple[str, str]]:
-    keys = [("semantic", slot.semantic)] if slot.semantic else []
-    keys.append(("name", slot.name.replace("_", "").replace("-", "").lower()))
-    if shape := _shape(slot):
+def links(source: Slot, target: Slot) -> bool:
+    """Tell whether a value called and typed as `source` can be given to `target`, by the rule of `ProducerIndex`."""
+    if _different_meaning(target, source):
+        return False
+    shared = {kind for kind, _ in set(_keys(source)) & set(_keys(target))}
+    if not shared:
+        return False
+    fit = fits(source.schema, target.schema)
+    return fit is Fit.YES or (fit is Fit.UNKNOWN and not shared.isdisjoint({"semantic", "name"}))
+
+
+def identity(slot: Slot) -> str:
+    """Return a text that is the same for slots which the same outputs can fill."""
+    return json.dumps([slot.semantic, plain(slot.name), slot.schema], sort_keys=True, default=str)
+
+
+def plain(name: str) -> str:
+    """Write `flightId`, `flight_id` and `flight-id` alike."""
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def _entries(spec: ActionSpec) -> Iterator[_Entry]:
+    for output in spec.outputs:
+        yield _Entry(Producer(spec, output), output)
+        if (item := _item(output)) is not None:
+            yield _Entry(Producer(spec, output, each=True), item)
+    if not spec.single_output and spec.returns is not None:
+        yield _Entry(Producer(spec, spec.returns, whole=True), spec.returns)
+
+
+def _item(output: Slot) -> Slot | None:
+    """Return what one item of a list output is: `files` gives a `file`."""
+    schema = at_path(output.schema, ())
+    if schema is None or schema.get("type") != "array" or not isinstance(schema.get("items"), dict):
+        return None
+    name = output.name.removesuffix("s") if len(output.name) > 3 else output.name
+    return Slot(name, at_path(output.schema, (0,)) or {})
+
+
+def _offered_keys(entry: _Entry) -> list[Key]:
+    """Return what an output is found by; `result` names nothing, so there the action's name does."""
+    producer = entry.producer
+    keys = _keys(entry.given)
+    if not (producer.whole or producer.action.single_output):
+        return keys
+    full = producer.action.name.rpartition(".")[2]
+    noun = full.partition("_")[2]
+    keys = [key for key in keys if key[0] in ("semantic", "shape")]
+    names = [plain(name.removesuffix("s") if producer.each else name) for name in (full, noun) if name]
+    return [*keys, *(("alias", name) for name in names)]
+
+
+def _keys(slot: Slot) -> list[Key]:
+    keys: list[Key] = [("semantic", slot.semantic)] if slot.semantic else []
+    keys.append(("name", plain(slot.name)))
+    if shape := _shape(slot.schema):
         keys.append(("shape", shape))
+    keys.append(("alias", plain(slot.name)))
     return keys
 
 
-def _shape(slot: Slot) -> str:
+def _shape(schema: Any) -> str:
     """Name a record, an enumeration or a list of these; plain types have no shape of their own."""
-    schema = resolve_local(slot.schema)
-    if schema.get("type") == "array" and isinstance(schema.get("items"), dict):
-        inner = _shape(Slot(slot.name, {"$defs": slot.schema.get("$defs", {}), **schema["items"]}))
+    shape = at_path(schema, ()) or {}
+    if shape.get("type") == "array" and isinstance(shape.get("items"), dict):
+        inner = _shape(at_path(schema, (0,)))
         return f"[{inner}]" if inner else ""
-    if "enum" in schema:
-        return json.dumps(schema["enum"], default=str)
-    return ",".join(sorted(schema.get("properties", ())))
+    if "enum" in shape:
+        return json.dumps(shape["enum"], default=str)
+    return ",".join(sorted(cast("dict[str, Any]", shape.get("properties", {}))))
 
 
 def _different_meaning(wanted: Slot, offered: Slot) -> bool:

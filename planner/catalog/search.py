@@ -1,10 +1,20 @@
 """Finding the actions that a goal may need: BM25 over the words of every action, closed under producers."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from planner.catalog.producers import ProducerIndex
 from planner.catalog.spec import ActionSpec
+from planner.catalog.words import goal_parts, split_name, tokens
+
+if TYPE_CHECKING:
+    from planner.catalog.postings import Mask, Postings, Scores
+
+MAX_PRODUCERS = 10
+"""Actions that are added behind the hits because they produce what these require."""
+PRODUCERS_PER_INPUT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +25,7 @@ class SearchHit:
     score: float
     """Higher is better; comparable within one search only."""
     reason: str
-    """`words`, or the input that it produces, such as `produces flight for book`."""
+    """`words`, `named`, or the input that it produces, such as `produces flight for book`."""
 
 
 class ActionSearch:
@@ -24,7 +34,98 @@ class ActionSearch:
     def __init__(self, specs: Sequence[ActionSpec], producers: ProducerIndex) -> None:
         self.specs = specs
         self.producers = producers
+        self._index = _index(specs) if specs else None
+        self._names = {spec.name.lower(): at for at, spec in enumerate(specs)}
+        self._positions = {spec.ref: at for at, spec in enumerate(specs)}
+        self._groups: dict[str | None, list[int]] = {}
+        for at, spec in enumerate(specs):
+            self._groups.setdefault(spec.flow_id, []).append(at)
+        self._feeds: dict[int, list[tuple[str, list[int]]]] = {}
 
     def find(self, goal: str, k: int, *, flow_ids: Sequence[str] | None = None) -> list[SearchHit]:
-        """Return up to `k` actions by words, best first, then the producers of what they require."""
-        raise AssertionError("being written")
+        """Return up to `k` actions by words, best first, then up to ten producers of what they require.
+
+        Actions that the goal names come first. An empty list means that nothing here is about the goal.
+        """
+        if self._index is None or k < 1:
+            return []
+        allowed = None
+        if flow_ids is not None:
+            allowed = self._index.mask(at for group in (None, *flow_ids) for at in self._groups.get(group, ()))
+        named = [at for at in self._named(goal) if allowed is None or allowed[at]]
+        scores = self._index.fused(goal_parts(goal), allowed)
+        if scores is None and not named:
+            return []
+        best = named[:k]
+        if scores is not None:
+            best += [at for at in self._index.top(scores, k) if at not in named][: k - len(best)]
+        hits = [
+            SearchHit(self.specs[at], 0.0 if scores is None else float(scores[at]), "named" if at in named else "words")
+            for at in best
+        ]
+        return hits + self._producers_of(best, scores, allowed)
+
+    def _named(self, goal: str) -> list[int]:
+        """Return the actions that a goal names literally; a name that is one word counts when it stands in quotes."""
+        found: dict[int, None] = {}
+        for quoted, word in _NAMES.findall(goal):
+            at = self._names.get((quoted or word.rstrip(".-")).lower())
+            if at is not None:
+                found[at] = None
+        return list(found)
+
+    def _producers_of(self, best: Sequence[int], scores: "Scores | None", allowed: "Mask | None") -> list[SearchHit]:
+        taken = set(best)
+        added: list[SearchHit] = []
+        for at in best:
+            for name, feeding in self._feeding(at):
+                offered = [one for one in feeding if allowed is None or allowed[one]]
+                if not taken.isdisjoint(offered):
+                    continue  # one is there already
+                if scores is not None:
+                    offered = sorted(offered, key=lambda one: -scores[one])
+                for one in offered[:PRODUCERS_PER_INPUT]:
+                    score = 0.0 if scores is None else float(scores[one])
+                    added.append(SearchHit(self.specs[one], score, f"produces {name} for {self.specs[at].name}"))
+                    taken.add(one)
+                    if len(added) == MAX_PRODUCERS:
+                        return added
+        return added
+
+    def _feeding(self, at: int) -> list[tuple[str, list[int]]]:
+        """Return the required inputs of an action with the actions that produce each, looked up once."""
+        if at not in self._feeds:
+            self._feeds[at] = [
+                (slot.name, positions)
+                for slot in self.specs[at].inputs
+                if slot.required
+                and (
+                    positions := list(
+                        dict.fromkeys(
+                            other
+                            for found in self.producers.find(slot)
+                            if (other := self._positions[found.action.ref]) != at
+                        )
+                    )
+                )
+            ]
+        return self._feeds[at]
+
+
+def _index(specs: Sequence[ActionSpec]) -> "Postings":
+    from planner.catalog.postings import Postings  # noqa: PLC0415 -- 0.15 s to import, and many catalogs are never searched
+
+    return Postings([_document(spec) for spec in specs])
+
+
+_NAMES = re.compile(r"[`\"']([\w.:-]+)[`\"']|([^\W\d]\w*(?:[._-]\w+)+|[a-z]+[A-Z]\w*)")
+
+
+def _document(spec: ActionSpec) -> list[str]:
+    """Return the words of an action; what its inputs and outputs are called and mean finds it best (measured)."""
+    words = tokens(split_name(spec.name)) * 2 + tokens(spec.description)
+    for text in (*spec.tags, spec.flow_id or ""):
+        words += tokens(split_name(text))
+    for slot in (*spec.inputs, *spec.outputs):
+        words += tokens(split_name(slot.name)) + tokens(slot.description or "")
+    return words

@@ -12,6 +12,7 @@ from typing_extensions import is_typeddict
 
 from planner.catalog.slot import MISSING, JsonSchema, Semantic, Slot
 from planner.catalog.spec import ActionContext, Resource
+from planner.catalog.typed_dicts import modern
 from planner.catalog.values import Codecs, to_plain
 from planner.errors import RegistrationError, UnstorableOutput
 
@@ -156,7 +157,7 @@ def _adapter(
     if kind is Any or kind is object:
         return None, {}
     try:
-        adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+        adapter: TypeAdapter[Any] = TypeAdapter(modern(annotation))
         return adapter, adapter.json_schema(mode=mode)
     except (
         PydanticSchemaGenerationError,

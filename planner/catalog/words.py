@@ -1,8 +1,8 @@
 """From text to the words that are compared: names are split, endings cut, scripts without spaces taken in pairs."""
 
 import re
-from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
+from typing import Any, cast
 
 import Stemmer
 
@@ -12,20 +12,28 @@ _WORD = re.compile(
 )
 _SPACELESS = re.compile(r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
+_SENTENCE = re.compile(r"[.;:!?\n]+(?=\s|$)|[\u3002\uff01\uff1f\uff1b\n]+")  # the second: full-width marks
 _CLAUSE = re.compile(
-    r"[.;:!?。！？；、，…\n]+(?=\s|$|[^\x00-\x7f])|,\s|\s[-–—]\s"
-    r"|\b(?:and|then|also|after|before|finally|next|lastly|additionally|afterwards|furthermore|moreover|plus|while|as well as)\b",
+    r"[\u3001\uff0c…]|,\s|\s[-–—]\s"
+    r"|\b(?:and|then|also|after|before|finally|next|lastly|additionally|afterwards|furthermore|moreover|plus|while"
+    r"|as well as)\b",
     re.IGNORECASE,
 )
-MAX_CLAUSES = 16
-"""Of a goal; the rest of a longer one counts in the whole only."""
+MAX_SENTENCES = 24
+"""Of a goal; the rest of a longer one counts as one."""
+MAX_CLAUSES = 6
+"""Of a sentence."""
+MIN_WORDS = 3
+"""A clause with fewer says too little, so it counts with the one before."""
 MAX_WORD = 64
 """Letters of a word that are looked at; what is longer is no word."""
 
 STOP_WORDS = frozenset(
-    "a about all am an and any are as at be been being but by can could did do does for from had has have how i if in into is it"
-    " its just let like me my need of on or our out please should so some than that the their them then there these they this"
-    " those to too up us want was we were what when where which who will with would you your".split()
+    """
+    a about all am an and any are as at be been being but by can could did do does for from had has have how i if in
+    into is it its just let like me my need of on or our out please should so some than that the their them then there these
+    they this those to too up us want was we were what when where which who will with would you your
+    """.split()  # noqa: SIM905 -- a page of words reads better than a page of quotation marks
 )
 """Words that say nothing about what an action does."""
 
@@ -46,9 +54,20 @@ def tokens(text: str) -> list[str]:
     return found
 
 
-def clauses(text: str) -> Sequence[str]:
-    """Split a goal into its parts at punctuation and at words such as `and` and `then`."""
-    return [part for part in _CLAUSE.split(text, MAX_CLAUSES) if part and not part.isspace()]
+def goal_parts(goal: str) -> list[list[list[str]]]:
+    """Split a goal into sentences of clauses of words."""
+    parts: list[list[list[str]]] = []
+    for sentence in _SENTENCE.split(goal, MAX_SENTENCES):
+        found: list[list[str]] = []
+        for clause in _CLAUSE.split(sentence, MAX_CLAUSES):
+            words = tokens(split_name(clause))
+            if found and len(words) < MIN_WORDS:
+                found[-1] += words
+            elif words:
+                found.append(words)
+        if found:
+            parts.append(found)
+    return parts
 
 
 def token_of(word: str) -> str | None:
@@ -57,10 +76,7 @@ def token_of(word: str) -> str | None:
     return None if lower in STOP_WORDS else _stem(lower)
 
 
+@lru_cache(maxsize=65_536)
 def _stem(word: str) -> str:
-    return _stemmer().stemWord(word)
-
-
-@cache
-def _stemmer() -> Stemmer.Stemmer:
-    return Stemmer.Stemmer("english")
+    # An untyped extension module. Each call has its own stemmer: one is not safe to share between threads.
+    return str(cast("Any", Stemmer).Stemmer("english").stemWord(word))

@@ -1,8 +1,11 @@
 """What a language model is to the planner: messages in, one completion out."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+from planner.errors import ModelError
 
 Role = Literal["system", "user", "assistant"]
 
@@ -74,3 +77,17 @@ class LanguageModel(Protocol):
             ModelError: there is no usable answer, after the provider's own retries.
         """
         ...
+
+
+def completion_of(error: ModelError) -> Completion | None:
+    """Return what a model had written before it failed, and what that used: the second argument of the error."""
+    return next((extra for extra in error.args[1:] if isinstance(extra, Completion)), None)
+
+
+def with_schema_in_text(messages: Sequence[Message], schema: Schema) -> list[Message]:
+    """Return `messages` with the schema told at their end, for a model that cannot be held to it."""
+    told = f"Answer with one JSON object that follows this JSON Schema, and nothing else:\n{json.dumps(schema.schema)}"
+    *before, last = messages
+    if last.role != "user":
+        return [*messages, Message("user", told)]
+    return [*before, Message("user", f"{last.content}\n\n{told}")]

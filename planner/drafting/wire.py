@@ -1,7 +1,7 @@
 """Between the form of a plan that a model writes and the plan: references as objects, free values as JSON text.
 
-A text in the wire form means itself: `${` in it is escaped, so that what a user typed cannot become a binding. An answer
-that has nothing of the wire form in it is taken for a plan in its own JSON, with `${step.output}`.
+A text in the wire form means itself: `${` in it is escaped, so that what a user typed cannot become a binding.
+An answer that has nothing of the wire form in it is taken for a plan in its own JSON, with `${step.output}`.
 """
 
 import json
@@ -123,21 +123,17 @@ class _Reader:
         return {key: value for key, value in merged.items() if value is not None or key not in CONTROLS}
 
     def outputs(self, outputs: Any) -> Any:
+        named = _by_name(outputs)
+        if named is not None:
+            return {name: self._named(item) for name, item in named.items()}
         if isinstance(outputs, dict):
             return {name: self._value(value) for name, value in cast("Object", outputs).items()}
-        if not isinstance(outputs, list):
-            return outputs
-        items = cast("list[Any]", outputs)
-        if not all(isinstance(item, dict) and isinstance(cast("Object", item).get("name"), str) for item in items):
-            return outputs
-        return {item["name"]: self._named(item) for item in cast("list[Object]", items)}
+        return outputs
 
     def _inputs(self, inputs: Any, spec: ActionSpec | None) -> Any:
-        if isinstance(inputs, list):
-            items = cast("list[Any]", inputs)
-            if not all(isinstance(item, dict) and isinstance(cast("Object", item).get("name"), str) for item in items):
-                return inputs
-            return {item["name"]: self._named(item) for item in cast("list[Object]", items)}
+        named = _by_name(inputs)
+        if named is not None:
+            return {name: self._named(item) for name, item in named.items()}
         if not isinstance(inputs, dict):
             return inputs
         given = cast("Object", inputs)
@@ -156,7 +152,7 @@ class _Reader:
             case "ref":
                 return _bind(value["ref"])
             case "text":
-                return "".join(self._part(part) for part in value["text"])
+                return self._join(value["text"])
             case "json":
                 return self._free(value["json"])
             case _:
@@ -171,17 +167,23 @@ class _Reader:
             case _:
                 return value
 
-    def _part(self, part: Any) -> str:
-        if isinstance(part, str):
-            return escape(part)
-        return _bind(part["ref"]) if _mark(part) == "ref" else escape(json.dumps(part, default=str))
+    def _join(self, parts: Sequence[Any]) -> str:
+        text = ""
+        for part in parts:
+            if _mark(part) == "ref":
+                # a dollar right before a binding would make it literal text
+                text += (" " if text.endswith("$") else "") + _bind(part["ref"])
+            else:
+                text += escape(part if isinstance(part, str) else _json(part))
+        return text
 
     def _when(self, when: Object) -> Object:
         read = dict(when)
-        if isinstance(read.get("ref"), str):
-            read["ref"] = _bind(read["ref"])
-        elif _mark(read.get("ref")) == "ref":
-            read["ref"] = _bind(read["ref"]["ref"])
+        match read.get("ref"):
+            case str(path) | {"ref": str(path)}:
+                read["ref"] = _bind(path)
+            case _:
+                pass
         if read.get("value") is None:
             read.pop("value", None)
         else:
@@ -193,7 +195,11 @@ class _Reader:
         reading = read_json(text, self.limits, lambda _: True)
         if not reading.found or reading.faults:
             return escape(text)
-        cleaned = clean(reading.value, self.limits, reading.repeats)
+        ends = text.strip()[:1] + text.strip()[-1:]
+        if ends not in ("{}", "[]") and isinstance(reading.value, dict | list):
+            return escape(text)  # prose that has brackets in it
+        value: Any = reading.value
+        cleaned = clean(value, self.limits, reading.repeats)
         return escape(text) if cleaned.faults else self._inside(cleaned.value)
 
     def _inside(self, value: Any) -> Any:
@@ -220,6 +226,20 @@ class _Reader:
             return False
 
 
+def _by_name(items: Any) -> dict[str, Object] | None:
+    """Return a list of objects with a name by their names; anything else is left as it is."""
+    if not isinstance(items, list):
+        return None
+    named: dict[str, Object] = {}
+    for item in cast("list[Any]", items):
+        match item:
+            case {"name": str(name)} if name not in named:
+                named[name] = cast("Object", item)
+            case _:
+                return None
+    return named
+
+
 def _is_asked(spec: ActionSpec | None, name: str) -> bool:
     slot = spec.input(name) if spec else None
     return slot is not None and slot.required
@@ -237,7 +257,7 @@ def _after(item: Any) -> Any:
         case {"ref": str(path)}:
             return path.partition(".")[0]
         case _:
-            return cast("Any", item)
+            return item
 
 
 def _wire_step(step: PlanStep) -> Object:
@@ -306,8 +326,11 @@ def _wire_inside(value: Any) -> Any:
 
 def _path(value: Any) -> str:
     """Return what stands between the braces of a single binding, or nothing."""
-    wired = _wire_text(value) if isinstance(value, str) else None
-    return wired["ref"] if _mark(wired) == "ref" else ""
+    match _wire_text(value) if isinstance(value, str) else None:
+        case {"ref": str(path)}:
+            return path
+        case _:
+            return ""
 
 
 def _json(value: Any) -> str:

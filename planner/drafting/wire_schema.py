@@ -18,6 +18,9 @@ TIGHT_ACTIONS = 25
 ENUM_VALUES = 20
 """A longer enumeration is described in the prompt only; providers count all values of a schema together."""
 
+MAX_ALTERNATIVES = 4
+"""How deep unions are followed; a recursive type has no end."""
+
 MAX_PROPERTIES = 4_000
 MAX_ENUM_VALUES = 900
 MAX_NAME_CHARS = 100_000
@@ -129,27 +132,27 @@ def _input(slot: Slot) -> dict[str, Any]:
     return either([*_literals(slot.schema, items=True), REF, *([] if slot.required else [NULL])])
 
 
-def _literals(schema: JsonSchema, *, items: bool) -> list[dict[str, Any]]:
+def _literals(schema: JsonSchema, *, items: bool, depth: int = 0) -> list[dict[str, Any]]:
     """Return the literals of `schema` that strict mode can say, with JSON text for all others."""
     node = resolve_local(schema)
-    for word in ("anyOf", "oneOf"):
-        if isinstance(node.get(word), list):
-            branches = [_with_definitions(branch, schema) for branch in node[word]]
-            return [literal for branch in branches for literal in _literals(branch, items=items)]
-    kinds = node.get("type")
-    if isinstance(kinds, list):
-        names = cast("list[str]", kinds)
-        return [literal for kind in names for literal in _literals({**node, "type": kind}, items=items)]
+    if branches := _alternatives(node):
+        if depth > MAX_ALTERNATIVES:
+            return [JSON]
+        return [
+            literal
+            for branch in branches
+            for literal in _literals(_with_definitions(branch, schema), items=items, depth=depth + 1)
+        ]
     values = node.get("enum", [node["const"]] if "const" in node else None)
-    if isinstance(values, list) and 0 < len(cast("list[Any]", values)) <= ENUM_VALUES:
+    if isinstance(values, list):
         texts = [value for value in cast("list[Any]", values) if isinstance(value, str)]
-        if len(texts) == len(cast("list[Any]", values)):
+        if 0 < len(texts) == len(cast("list[Any]", values)) <= ENUM_VALUES:
             return [{"type": "string", "enum": list(dict.fromkeys(texts))}]
-    match kinds:
+    match node.get("type"):
         case "string":
             return [SCALARS["string"], *([TEXT] if items else [])]
-        case "integer" | "number" | "boolean":
-            return [SCALARS[kinds]]
+        case "integer" | "number" | "boolean" as kind:
+            return [SCALARS[kind]]
         case "null":
             return [NULL]
         case "array":
@@ -158,6 +161,14 @@ def _literals(schema: JsonSchema, *, items: bool) -> list[dict[str, Any]]:
             return [JSON]
         case _:
             return [SCALARS["string"], SCALARS["number"], SCALARS["boolean"], *([TEXT] if items else []), JSON]
+
+
+def _alternatives(node: JsonSchema) -> list[Any]:
+    for word in ("anyOf", "oneOf"):
+        if isinstance(node.get(word), list):
+            return cast("list[Any]", node[word])
+    kinds = node.get("type")
+    return [{**node, "type": kind} for kind in cast("list[str]", kinds)] if isinstance(kinds, list) else []
 
 
 def _array(node: JsonSchema, root: JsonSchema) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def holds(condition: Condition, values: Values, item: Any, step_id: str) -> bool
                 return value in other
             case "not_in":
                 return value not in other
-    except TypeError:
+    except (TypeError, ValueError):  # a live object of the caller's may compare in its own way
         kinds = f"a {type(value).__name__} with a {type(other).__name__}"
         raise BindingError(place, f"{condition.op} cannot compare {kinds}") from None
 

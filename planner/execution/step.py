@@ -37,7 +37,7 @@ async def run_step(state: RunState, step: PlanStep) -> StepOutcome:
         if step.for_each is None:
             return await _run_unit(state, step, Unit(state, step, spec))
         return await _run_items(state, step, spec)
-    except BindingError as error:
+    except (BindingError, LimitExceeded) as error:
         return _failed(state, step, spec, error)
 
 

@@ -1,0 +1,5 @@
+"""`python -m goalgraph` is `goalgraph`."""
+
+from goalgraph.cli import main
+
+main()

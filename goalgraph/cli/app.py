@@ -1,0 +1,193 @@
+"""The commands and their options. Nothing here imports the planner: what a command does is in a module of its own."""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from goalgraph.cli import options
+from goalgraph.cli.exits import CommandError, Exit
+
+EXITS = """Exit codes: 0 done · 1 the run failed · 2 wrong usage · 3 the plan is invalid · 4 an input is missing · \
+5 no plan was found, or only a draft · 130 stopped with Ctrl-C."""
+
+app = typer.Typer(
+    name="goalgraph",
+    help="Turn a goal into a plan that can be read, checked and edited, and run it.",
+    epilog=EXITS,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+catalog_app = typer.Typer(name="catalog", help="See which actions there are.", no_args_is_help=True)
+app.add_typer(catalog_app)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
+    if wanted:
+        from goalgraph import __version__
+
+        typer.echo(f"goalgraph {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options_of_all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
+
+
+@app.command(epilog=EXITS)
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the report goes.")] = Path("goalgraph-demo"),
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    json: options.Json = False,
+) -> None:
+    """Answer a question about four years of real weather: plan, run, and write a report with a chart."""
+    _do("demo", "demo", out=out, model=model, base_url=base_url, as_json=json)
+
+
+@app.command(epilog=EXITS)
+def plan(
+    goal: Annotated[str, typer.Argument(metavar="GOAL", help="What is to be reached, in words.")],
+    catalog: options.Catalog = None,
+    given: options.Given = None,
+    inputs: options.GivenFile = None,
+    want: options.Wants = None,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    candidates: options.Candidates = 1,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="PLAN.json", help="Save the plan.")] = None,
+    json: options.Json = False,
+) -> None:
+    """Draft a plan for a goal and show it; nothing is run."""
+    request = _request(goal, catalog, given, inputs, want, model, base_url, candidates)
+    _do("planning", "plan", request=request, out=out, as_json=json)
+
+
+@app.command(epilog=EXITS)
+def run(
+    goal: Annotated[str, typer.Argument(metavar="GOAL|PLAN.json", help="A goal in words, a plan's file, or - (stdin).")],
+    catalog: options.Catalog = None,
+    given: options.Given = None,
+    inputs: options.GivenFile = None,
+    want: options.Wants = None,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    candidates: options.Candidates = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show order, inputs and effects; call nothing.")] = False,
+    run_drafts: Annotated[
+        bool, typer.Option("--run-drafts", help="Also run a plan that was only guessed from words.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Run a plan, or draft one for a goal and run it."""
+    request = _request(goal, catalog, given, inputs, want, model, base_url, candidates)
+    _do("running", "run", request=request, dry_run=dry_run, run_drafts=run_drafts, as_json=json)
+
+
+@app.command(epilog=EXITS)
+def check(
+    plan_file: options.PlanFile,
+    catalog: options.Catalog = None,
+    given: options.Given = None,
+    inputs: options.GivenFile = None,
+    json: options.Json = False,
+) -> None:
+    """Say everything that is wrong with a plan, and where."""
+    request = _request(plan_file, catalog, given, inputs)
+    _do("checking", "check", request=request, as_json=json)
+
+
+@app.command(epilog=EXITS)
+def draw(
+    plan_file: options.PlanFile,
+    catalog: options.Catalog = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Instead of stdout.")] = None,
+    form: Annotated[Literal["svg", "mermaid"], typer.Option("--format", "-f", help="The kind of picture.")] = "svg",
+) -> None:
+    """Draw a plan as SVG or Mermaid."""
+    _do("checking", "draw", plan_file=plan_file, catalog=catalog, out=out, form=form)
+
+
+@catalog_app.command("ls")
+def catalog_ls(catalog: options.Catalog = None, json: options.Json = False) -> None:
+    """List the actions."""
+    _do("actions", "ls", catalog=catalog, as_json=json)
+
+
+@catalog_app.command("show")
+def catalog_show(
+    name: Annotated[str, typer.Argument(metavar="ACTION", help="A name, or kind:name@version.")],
+    catalog: options.Catalog = None,
+    json: options.Json = False,
+) -> None:
+    """Show what an action takes and gives, and the rules it is called under."""
+    _do("actions", "show", name=name, catalog=catalog, as_json=json)
+
+
+@catalog_app.command("search")
+def catalog_search(
+    goal: Annotated[str, typer.Argument(metavar="GOAL", help="What is to be reached, in words.")],
+    catalog: options.Catalog = None,
+    count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="At most so many.")] = 10,
+    json: options.Json = False,
+) -> None:
+    """Find the actions that a goal may need."""
+    _do("actions", "search", goal=goal, catalog=catalog, count=count, as_json=json)
+
+
+def _request(  # noqa: PLR0913 - the options that become one value, here and nowhere else
+    subject: str,
+    catalog: str | None,
+    given: list[str] | None,
+    inputs: Path | None,
+    want: list[str] | None = None,
+    model: str | None = None,
+    base_url: str | None = None,
+    candidates: int = 1,
+) -> Any:
+    from goalgraph.cli.request import Request
+
+    return Request(
+        subject=subject,
+        catalog=catalog,
+        given=tuple(given or ()),
+        inputs_file=inputs,
+        wants=tuple(want or ()),
+        model=model,
+        base_url=base_url,
+        candidates=candidates,
+    )
+
+
+def _do(module: str, name: str, **arguments: Any) -> None:
+    """Import what a command needs, do it, and end with its exit code."""
+    try:
+        command: Callable[..., Exit] = getattr(import_module(f"goalgraph.cli.{module}"), name)
+        code = command(**arguments)
+    except CommandError as error:
+        from goalgraph.cli.console import complain
+
+        complain(str(error))
+        code = error.code
+    except KeyboardInterrupt:
+        code = Exit.INTERRUPTED
+    except BrokenPipeError:  # the reader of stdout has gone, as after `| head`
+        sys.stderr.close()
+        code = Exit(0) if False else Exit.FAILED
+    raise typer.Exit(int(code))

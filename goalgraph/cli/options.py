@@ -1,0 +1,45 @@
+"""The options that several commands share, and the values that they become."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Catalog = Annotated[
+    str | None,
+    typer.Option(
+        "--catalog",
+        "-c",
+        metavar="WHERE",
+        help="The actions: [bold]module[:name][/bold] or [bold]path/to/file.py[:name][/bold], where the name is an "
+        "ActionCatalog or a list of actions; without it all @action functions. Try goalgraph.demo.",
+    ),
+]
+Given = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        "-i",
+        metavar="KEY=VALUE",
+        help="A value for ${user.KEY}, as JSON if it is, else as text ('zip=\"00123\"' for digits that are text).",
+    ),
+]
+GivenFile = Annotated[
+    Path | None, typer.Option("--inputs", metavar="FILE.json", help="Values for ${user.…}, as one JSON object.")
+]
+Wants = Annotated[
+    list[str] | None,
+    typer.Option("--want", "-w", metavar="NAME", help="An output to reach; plans by types, without a model."),
+]
+Model = Annotated[
+    str | None, typer.Option("--model", metavar="NAME", help="The language model (else GOALGRAPH_MODEL).")
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option("--base-url", metavar="URL", help="Its OpenAI-compatible server (else GOALGRAPH_BASE_URL)."),
+]
+Candidates = Annotated[
+    int, typer.Option("--candidates", metavar="N", min=1, max=16, help="Plans to draft in parallel; the best is used.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout, and nothing else there.")]
+PlanFile = Annotated[str, typer.Argument(metavar="PLAN.json", help="The plan's file, or - for stdin.")]

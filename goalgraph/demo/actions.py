@@ -1,0 +1,146 @@
+"""The actions of the demo: daily weather in, a chart and a report out."""
+
+import csv
+from collections.abc import Callable
+from datetime import date
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean
+
+from goalgraph.demo.models import (
+    Chart,
+    Day,
+    DrySpell,
+    HeatWave,
+    Month,
+    Rain,
+    Report,
+    Spell,
+    Summary,
+    Trend,
+    Warming,
+    Weather,
+    YearSummary,
+)
+from planner.catalog import Cost, action
+
+SEATTLE = Path(__file__).with_name("seattle-weather.csv")
+COLUMNS = ("date", "precipitation", "temp_max", "temp_min")
+HOT_C = 30.0
+WET_MM = 1.0
+
+
+@action(tags=["weather", "data"], cost=Cost(seconds=0.02))
+def load_weather(csv_file: str | None = None) -> Weather:
+    """Load the daily weather of Seattle from 2012 to 2015, or of another CSV file with the same columns."""
+    path = SEATTLE if csv_file is None else Path(csv_file)
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        if missing := set(COLUMNS) - set(rows.fieldnames or ()):
+            raise ValueError(f"{path.name} has no column {', '.join(sorted(missing))}; it needs {', '.join(COLUMNS)}")
+        days = [
+            Day(
+                date=date.fromisoformat(row["date"].replace("/", "-")),
+                rain_mm=float(row["precipitation"]),
+                high_c=float(row["temp_max"]),
+                low_c=float(row["temp_min"]),
+            )
+            for row in rows
+        ]
+    if not days:
+        raise ValueError(f"{path.name} holds no days")
+    days.sort(key=lambda day: day.date)
+    return Weather(days=days, years=sorted({day.date.year for day in days}))
+
+
+@action(tags=["weather", "rain"], cost=Cost(seconds=0.01))
+def rain_by_month(days: list[Day]) -> Rain:
+    """Average the rain of each month of the year, which shows the wettest months."""
+    years = len({day.date.year for day in days})
+    months: list[Month] = []
+    for number in range(1, 13):
+        rain = [day.rain_mm for day in days if day.date.month == number]
+        wet = sum(amount >= WET_MM for amount in rain)
+        months.append(Month(name=f"{date(2000, number, 1):%B}", rain_mm=sum(rain) / years, wet_days=wet / years))
+    return Rain(months=months)
+
+
+@action(tags=["weather", "temperature"], cost=Cost(seconds=0.01))
+def summarise_year(days: list[Day], year: int) -> Summary:
+    """Sum up one year: mean temperature, rain and hot days."""
+    own = [day for day in days if day.date.year == year]
+    if not own:
+        raise ValueError(f"there are no days of {year}")
+    return Summary(
+        summary=YearSummary(
+            year=year,
+            mean_c=fmean(day.mean_c for day in own),
+            rain_mm=sum(day.rain_mm for day in own),
+            hot_days=sum(day.high_c >= HOT_C for day in own),
+        )
+    )
+
+
+@action(tags=["weather", "temperature", "climate"], cost=Cost(seconds=0.01))
+def measure_warming(summary: list[YearSummary]) -> Warming:
+    """Measure whether it is getting warmer: the straight line that fits the years best."""
+    years = sorted(summary, key=lambda one: one.year)
+    middle, mean = fmean(one.year for one in years), fmean(one.mean_c for one in years)
+    spread = sum((one.year - middle) ** 2 for one in years)
+    slope = sum((one.year - middle) * (one.mean_c - mean) for one in years) / spread if spread else 0.0
+    return Warming(trend=Trend(degrees_a_year=slope, first=years[0], last=years[-1], years=len(years)))
+
+
+@action(tags=["weather", "rain", "drought"], cost=Cost(seconds=0.01))
+def longest_dry_spell(days: list[Day]) -> DrySpell:
+    """Find the longest time without any rain."""
+    return DrySpell(dry_spell=_longest(days, lambda day: day.rain_mm == 0))
+
+
+@action(tags=["weather", "temperature", "heat"], cost=Cost(seconds=0.01))
+def longest_heat_wave(days: list[Day]) -> HeatWave:
+    """Find the longest run of days of 30 °C or more."""
+    return HeatWave(heat_wave=_longest(days, lambda day: day.high_c >= HOT_C))
+
+
+@action(tags=["weather", "picture"], effect="write", cost=Cost(seconds=2))
+def draw_chart(
+    folder: str, days: list[Day], months: list[Month], summary: list[YearSummary], dry_spell: Spell
+) -> Chart:
+    """Draw the rain of the months, the temperature of the years and the dry spell as one picture."""
+    from goalgraph.demo.chart import draw  # noqa: PLC0415 - matplotlib is an extra, and slow to import
+
+    path = Path(folder) / "chart.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw(path, days, months, sorted(summary, key=lambda one: one.year), dry_spell)
+    return Chart(chart=str(path))
+
+
+@action(tags=["weather", "answer"], effect="write", cost=Cost(seconds=0.01))
+def write_report(  # noqa: PLR0913 - each part of the report is an input, so that the plan shows what it is made of
+    folder: str,
+    months: list[Month],
+    summary: list[YearSummary],
+    trend: Trend,
+    dry_spell: Spell,
+    heat_wave: Spell,
+    chart: str,
+) -> Report:
+    """Write the findings, the chart and the figures as a report, in Markdown and as a web page."""
+    from goalgraph.demo.report import find, to_html, to_markdown  # noqa: PLC0415 - only this step needs it
+
+    findings = find(months, trend, dry_spell, heat_wave)
+    years = sorted(summary, key=lambda one: one.year)
+    path, page = Path(folder) / "report.md", Path(folder) / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(to_markdown(findings, years, Path(chart).name), encoding="utf-8")
+    page.write_text(to_html(findings, years, Path(chart)), encoding="utf-8")
+    return Report(findings=findings, report=str(path), page=str(page))
+
+
+def _longest(days: list[Day], holds: Callable[[Day], bool]) -> Spell:
+    runs = [list(run) for held, run in groupby(days, holds) if held]
+    if not runs:
+        raise ValueError("no day is like that")
+    longest = max(runs, key=len)
+    return Spell(first=longest[0].date, last=longest[-1].date, days=len(longest))

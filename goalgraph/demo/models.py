@@ -1,0 +1,107 @@
+"""What the steps of the demo hand to each other."""
+
+from datetime import date
+
+from pydantic import BaseModel
+
+
+class Day(BaseModel):
+    """The weather of one day."""
+
+    date: date
+    rain_mm: float
+    high_c: float
+    low_c: float
+
+    @property
+    def mean_c(self) -> float:
+        """Half way between the highest and the lowest temperature, as climatologists have it."""
+        return (self.high_c + self.low_c) / 2
+
+
+class Weather(BaseModel):
+    """A table of days, in order."""
+
+    days: list[Day]
+    years: list[int]
+
+
+class Month(BaseModel):
+    """What falls in one month of the year, on average over the years."""
+
+    name: str
+    rain_mm: float
+    wet_days: float
+    """Days with at least 1 mm."""
+
+
+class Rain(BaseModel):
+    """The rain of a usual year."""
+
+    months: list[Month]
+    """January to December."""
+
+
+class YearSummary(BaseModel):
+    """One year in figures."""
+
+    year: int
+    mean_c: float
+    rain_mm: float
+    hot_days: int
+    """Days of 30 °C or more."""
+
+
+class Summary(BaseModel):
+    """What `summarise_year` returns; mapped over the years it gives a list."""
+
+    summary: YearSummary
+
+
+class Trend(BaseModel):
+    """A straight line through the mean temperatures of the years."""
+
+    degrees_a_year: float
+    first: YearSummary
+    last: YearSummary
+    years: int
+
+
+class Warming(BaseModel):
+    """Whether it is getting warmer."""
+
+    trend: Trend
+
+
+class Spell(BaseModel):
+    """Days on end that have something in common."""
+
+    first: date
+    last: date
+    days: int
+
+
+class DrySpell(BaseModel):
+    """The longest time without any rain."""
+
+    dry_spell: Spell
+
+
+class HeatWave(BaseModel):
+    """The longest run of hot days."""
+
+    heat_wave: Spell
+
+
+class Chart(BaseModel):
+    """A picture on disk."""
+
+    chart: str
+
+
+class Report(BaseModel):
+    """The answer, and where it was written."""
+
+    findings: list[str]
+    report: str
+    page: str

@@ -1,0 +1,118 @@
+"""How actions and types are written for a model: short, complete, and always the same for the same catalog."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from planner.catalog import MISSING, ActionSpec, JsonSchema, Slot
+from planner.catalog.signature import resolve_local
+
+NAMES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "null"}
+FORMATS = {
+    "date": "date",
+    "date-time": "datetime",
+    "time": "time",
+    "duration": "duration",
+    "uuid": "uuid",
+    "uri": "url",
+}
+
+MAX_DEPTH = 3
+"""Deeper parts of a type are written as `object` or `list`."""
+
+MAX_TEXT = 300
+"""Characters of a description, and of a default."""
+
+SHOWN_VALUES = 50
+"""Of an enumeration."""
+
+
+def catalog_text(specs: Iterable[ActionSpec]) -> str:
+    """Return one entry for each action, sorted by id, so that the same actions are always the same text."""
+    return "\n".join(action_text(spec) for spec in sorted(specs, key=lambda spec: (spec.name, spec.ref)))
+
+
+def action_text(spec: ActionSpec) -> str:
+    """Write `name(a: str, b?: int = 3) -> {x: str}  # what it does`, and below it what is said about its inputs."""
+    inputs = ", ".join(_slot_text(slot) for slot in spec.inputs)
+    outputs = ", ".join(f"{slot.name}: {slot_type(slot)}" for slot in spec.outputs)
+    effect = "" if spec.policy.effect == "read" else f" [{spec.policy.effect}]"
+    about = f"  # {_one_line(spec.description)}" if spec.description else ""
+    notes = [f"    {slot.name}: {_one_line(slot.description)}" for slot in spec.inputs if slot.description]
+    return "\n".join([f"{spec.name}({inputs}) -> {{{outputs}}}{effect}{about}", *notes])
+
+
+def slot_type(slot: Slot) -> str:
+    """Write the type of a slot, with its meaning where it has one."""
+    return f"{type_text(slot.schema)} <{slot.semantic}>" if slot.semantic else type_text(slot.schema)
+
+
+def type_text(schema: JsonSchema, depth: int = 0) -> str:
+    """Write a schema as a type: `list[{name: str, size?: int}]`."""
+    node = resolve_local(schema)
+    definitions: Any = schema.get("$defs", {})
+    for word in ("anyOf", "oneOf"):
+        if isinstance(node.get(word), list):
+            if depth > MAX_DEPTH:
+                return "any"
+            return _union(_inner(branch, definitions, depth) for branch in node[word])
+    if isinstance(node.get("type"), list):
+        return _union(type_text({**node, "type": kind, "$defs": definitions}, depth + 1) for kind in node["type"])
+    values: Any = node.get("enum", [node["const"]] if "const" in node else None)
+    if isinstance(values, list):
+        shown = [json.dumps(value, ensure_ascii=False, default=str) for value in cast("list[Any]", values)]
+        return " | ".join([*shown[:SHOWN_VALUES], *(["…"] if len(shown) > SHOWN_VALUES else [])]) or "any"
+    match node.get("type"):
+        case "array":
+            items = node.get("items")
+            return (
+                f"list[{_inner(items, definitions, depth)}]"
+                if isinstance(items, dict) and depth < MAX_DEPTH
+                else "list"
+            )
+        case "object":
+            return _object(node, definitions, depth)
+        case "string":
+            return FORMATS.get(str(node.get("format")), "str")
+        case str(kind):
+            return NAMES.get(kind, kind)
+        case _:
+            return "any"
+
+
+def _object(node: JsonSchema, definitions: Any, depth: int) -> str:
+    known: Any = node.get("properties")
+    if not known or depth >= MAX_DEPTH:
+        return "object"
+    required: Any = node.get("required", ())
+    parts = (
+        f"{name}{'' if name in required else '?'}: {_inner(inner, definitions, depth)}"
+        for name, inner in cast("Mapping[str, Any]", known).items()
+    )
+    return f"{{{', '.join(parts)}}}"
+
+
+def _inner(schema: Any, definitions: Any, depth: int) -> str:
+    if not isinstance(schema, dict):
+        return "any"
+    node = cast("dict[str, Any]", schema)
+    return type_text({**node, "$defs": definitions} if definitions else node, depth + 1)
+
+
+def _union(types: Iterable[str]) -> str:
+    return " | ".join(dict.fromkeys(types)) or "any"
+
+
+def _slot_text(slot: Slot) -> str:
+    if slot.required:
+        return f"{slot.name}: {slot_type(slot)}"
+    default = slot.default
+    if default is MISSING or not isinstance(default, str | int | float | bool | list | dict | None):
+        return f"{slot.name}?: {slot_type(slot)}"
+    shown = json.dumps(default, ensure_ascii=False, default=str)
+    return f"{slot.name}?: {slot_type(slot)} = {shown if len(shown) <= MAX_TEXT else '…'}"
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_TEXT else f"{line[: MAX_TEXT - 1]}…"
