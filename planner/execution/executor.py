@@ -156,6 +156,7 @@ class PlanExecutor:
 
     def _state(self, request: RunRequest) -> RunState:
         plan = request.plan
+        stopping = asyncio.Event()
         return RunState(
             plan=plan,
             graph=build_graph(plan),
@@ -165,7 +166,8 @@ class PlanExecutor:
             limits=self.limits,
             codecs=self.catalog.codecs,
             blobs=self.blobs,
-            gates=Gates(self.limits.concurrency, self._rates),
+            gates=Gates(self.limits.concurrency, self._rates, stopping),
+            stopping=stopping,
             publisher=Publisher(request.context.run_id, request.on_event, self.limits.events),
             acknowledgements=Acknowledgements() if self.checkpointer is not None else None,
             stop_on_failure=request.stop_on_failure,

@@ -4,6 +4,7 @@ import asyncio
 import heapq
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from weakref import WeakKeyDictionary
 
 from aiolimiter import AsyncLimiter
 
@@ -68,9 +69,11 @@ class PriorityGate:
 class Gates:
     """The limits on one run: over all its actions, and for each action that declares one."""
 
-    def __init__(self, concurrency: int, rates: "Rates") -> None:
+    def __init__(self, concurrency: int, rates: "Rates", stopping: asyncio.Event) -> None:
+        """`stopping` ends the wait for a rate, which may be long; who is let in then sees that the run stops."""
         self.run = PriorityGate(concurrency, is_open=False)
         self._rates = rates
+        self._stopping = stopping
         self._actions: dict[str, PriorityGate] = {}
 
     @asynccontextmanager
@@ -85,7 +88,7 @@ class Gates:
             if limit is not None:
                 gate = self._actions.setdefault(spec.ref, PriorityGate(limit))
                 await held.enter_async_context(gate.hold(priority))
-            await self._rates.wait(spec)
+            await self._rates.wait(spec, self._stopping)
             await held.enter_async_context(self.run.hold(priority))
             yield
 
@@ -94,15 +97,25 @@ class Rates:
     """How often an action may be called, over all runs of one executor."""
 
     def __init__(self) -> None:
-        self._limiters: dict[tuple[str, int], AsyncLimiter] = {}
+        # a limiter belongs to one event loop
+        self._limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, AsyncLimiter]] = WeakKeyDictionary()
 
-    async def wait(self, spec: ActionSpec) -> None:
-        """Wait until the rate of `spec` allows another call."""
+    async def wait(self, spec: ActionSpec, stopping: asyncio.Event) -> None:
+        """Wait until the rate of `spec` allows another call, or `stopping` is set."""
         rate = spec.policy.rate
         if rate is None:
             return
-        key = (spec.ref, id(asyncio.get_running_loop()))  # a limiter belongs to one event loop
-        limiter = self._limiters.get(key)
+        limiters = self._limiters.setdefault(asyncio.get_running_loop(), {})
+        limiter = limiters.get(spec.ref)
         if limiter is None:
-            limiter = self._limiters[key] = AsyncLimiter(rate.calls, rate.per)
-        await limiter.acquire()
+            limiter = limiters[spec.ref] = AsyncLimiter(rate.calls, rate.per)
+        if limiter.has_capacity() and not stopping.is_set():
+            await limiter.acquire()
+            return
+        waits = {asyncio.create_task(limiter.acquire()), asyncio.create_task(stopping.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
+            await asyncio.wait(waits)

@@ -37,6 +37,8 @@ class RunState:
     codecs: Codecs
     blobs: BlobStore
     gates: Gates
+    stopping: asyncio.Event
+    """Set when nothing new may start."""
     publisher: Publisher
     acknowledgements: Acknowledgements | None
     """`None` without a saver: then a result is as durable as it gets when it is returned."""
@@ -67,7 +69,6 @@ class RunState:
             if isinstance(value, SecretStr) and value.get_secret_value()
         }
         self.bindings = Values(self.user_inputs, self.results)
-        self.stopping = asyncio.Event()
         roots = [step_id for step_id in self.graph.order[: self.limits.window] if not self.graph.edges[step_id]]
         self._expected = set(roots)
         self._timer: asyncio.TimerHandle | None = None
