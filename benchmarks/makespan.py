@@ -6,9 +6,9 @@ import random
 import time
 from statistics import mean
 
-from benchmarks.rows import Figure, Row
+from benchmarks.rows import Figure, Row, Unmeasured
 from benchmarks.systems import SYSTEMS, Step
-from benchmarks.worker import Unmeasured, Worker
+from benchmarks.worker import Worker
 
 STEPS = 30
 PLANS = 24

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.rows import Figure, Row
+from benchmarks.rows import Figure, Row, Unmeasured
 from benchmarks.systems import SYSTEMS, Step
-from benchmarks.worker import Unmeasured, Worker
+from benchmarks.worker import Worker
 
 SIZES = (10, 100, 1_000, 10_000)
 QUICK_SIZES = (10, 100, 1_000)

@@ -11,6 +11,10 @@ Figure = float | str
 GOAL = re.compile(r"(?P<sign>[≤≥<>]|<=|>=)?\s*(?P<bound>\d+(?:\.\d+)?)\s*")
 
 
+class Unmeasured(Exception):
+    """There is no figure; the message says why in two or three words."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One line of a table."""

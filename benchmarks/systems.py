@@ -11,7 +11,7 @@ from uuid import uuid4
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 
-from benchmarks.worker import Unmeasured
+from benchmarks.rows import Unmeasured
 from planner.catalog import ActionCatalog, action
 from planner.context import RunContext
 from planner.execution import PlanExecutor, RunRequest
@@ -159,10 +159,10 @@ def aethergraph(steps: Sequence[Step]) -> Run:
 
 
 def aethergraph_catalog() -> Any:
-    """Return a catalog over an empty registry that `graph_fn` registers in from now on."""
-    registry = load("services.registry.unified_registry").UnifiedRegistry()
-    load("core.runtime.runtime_registry").set_current_registry(registry)
-    return load("services.planning.action_catalog").ActionCatalog(registry)
+    """Return a catalog over the registry that `graph_fn` registers in: an empty one until the first run starts services."""
+    registries = load("core.runtime.runtime_registry")
+    registries.set_current_registry(load("services.registry.unified_registry").UnifiedRegistry())
+    return load("services.planning.action_catalog").ActionCatalog(registries.current_registry())
 
 
 def load(module: str) -> Any:

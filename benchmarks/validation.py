@@ -7,9 +7,9 @@ from statistics import median
 from typing import Any
 
 from benchmarks.overhead import call
-from benchmarks.rows import Figure, Row
+from benchmarks.rows import Figure, Row, Unmeasured
 from benchmarks.systems import aethergraph_catalog, load
-from benchmarks.worker import Unmeasured, Worker
+from benchmarks.worker import Worker
 from planner.catalog import ActionCatalog, action
 from planner.plan import CandidatePlan, validate
 

@@ -15,13 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from benchmarks.rows import Unmeasured
+
 ROOT = Path(__file__).parents[1]
 MEMORY = 6 * 2**30
 """Bytes of address space that one process may take."""
-
-
-class Unmeasured(Exception):
-    """There is no figure; the message says why in two or three words."""
 
 
 class Worker:

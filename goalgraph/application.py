@@ -39,7 +39,7 @@ class PlannerOpening(AbstractAsyncContextManager[NodePlanner], Awaitable[NodePla
         return self._planner
 
 
-def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
+def open_planner(
     *,
     actions: Iterable[object] = (),
     catalog: ActionCatalog | None = None,
@@ -50,7 +50,9 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
     checkpointer: BaseCheckpointSaver[Any] | None = None,
     context: NodeContext | None = None,
 ) -> PlannerOpening:
-    """Open a planner: `async with open_planner(…) as planner:`, or `planner = await open_planner(…)` and later `aclose()`.
+    """Put a planner together.
+
+    Write `async with open_planner(…) as planner:`, or `planner = await open_planner(…)` and later `await planner.aclose()`.
 
     Args:
         actions: Functions, tools and graphs for a new catalog, or to add to `catalog`.

@@ -22,10 +22,14 @@ PlannerError
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from heapq import nlargest
 
 
 def closest(name: str, known: Sequence[str]) -> str:
     """Return up to three names that resemble `name`, as words for a message."""
+    if len(known) > 500:  # difflib takes 10 µs a name, which is long in a large catalog
+        pairs = set(zip(name, name[1:], strict=False))
+        known = nlargest(100, known, key=lambda other: len(pairs.intersection(zip(other, other[1:], strict=False))))
     return ", ".join(get_close_matches(name, known, n=3, cutoff=0.5)) or "nothing similar"
 
 
@@ -48,8 +52,12 @@ class UnknownAction(PlannerError, KeyError, ValueError):
     """A plan or a caller names an action that the catalog does not have."""
 
     def __init__(self, action: str, known: Sequence[str]) -> None:
-        super().__init__(f"unknown action {action!r}; closest: {closest(action, known)}")
+        super().__init__(action)
         self.action = action
+        self.known = known
+
+    def __str__(self) -> str:
+        return f"unknown action {self.action!r}; closest: {closest(self.action, self.known)}"  # slow, so only when read
 
 
 class InvalidRef(PlannerError, ValueError):

@@ -61,13 +61,17 @@ class ExecutionEvent:
 class PlanningEventCallback(Protocol):
     """Is told of planning events; sync or async."""
 
-    def __call__(self, event: PlanningEvent, /) -> Awaitable[None] | None: ...
+    def __call__(self, event: PlanningEvent, /) -> Awaitable[None] | None:
+        """Take note of `event`; what is raised is logged and changes nothing."""
+        ...
 
 
 class ExecutionEventCallback(Protocol):
     """Is told of execution events; sync or async."""
 
-    def __call__(self, event: ExecutionEvent, /) -> Awaitable[None] | None: ...
+    def __call__(self, event: ExecutionEvent, /) -> Awaitable[None] | None:
+        """Take note of `event`; what is raised is logged and changes nothing."""
+        ...
 
 
 E_contra = TypeVar("E_contra", contravariant=True)
@@ -76,7 +80,9 @@ E_contra = TypeVar("E_contra", contravariant=True)
 class EventCallback(Protocol[E_contra]):
     """Either of the two."""
 
-    def __call__(self, event: E_contra, /) -> Any: ...
+    def __call__(self, event: E_contra, /) -> Any:
+        """Take note of `event`."""
+        ...
 
 
 async def emit(callback: EventCallback[E_contra] | None, event: E_contra) -> None:
@@ -87,5 +93,5 @@ async def emit(callback: EventCallback[E_contra] | None, event: E_contra) -> Non
         answer = callback(event)
         if inspect.isawaitable(answer):
             await answer
-    except Exception:  # a listener must not change the outcome of what it listens to
+    except Exception:
         logger.warning("an event listener failed on %s", getattr(event, "phase", event), exc_info=True)

@@ -20,7 +20,9 @@ class PlanningFacade(ABC):
     """Planning and running, over whatever `plan_with_context`, `run` and `start` do."""
 
     @abstractmethod
-    async def plan_with_context(self, ctx: PlanningContext, *, on_event: PlanningEventCallback | None = None) -> PlanResult:
+    async def plan_with_context(
+        self, ctx: PlanningContext, *, on_event: PlanningEventCallback | None = None
+    ) -> PlanResult:
         """Draft a plan for a request that is already one value.
 
         Returns:
@@ -179,7 +181,7 @@ class PlanningFacade(ABC):
         )
         return await self.run(request)
 
-    async def execute_background(  # noqa: PLR0913 - the seed's keywords, gathered here and nowhere below
+    async def execute_background(  # noqa: PLR0913, D417 - the seed's keywords; most are described at execute_plan
         self,
         plan: CandidatePlan,
         *,
@@ -197,7 +199,9 @@ class PlanningFacade(ABC):
         exec_id: str | None = None,
         stop_on_failure: bool = True,
     ) -> BackgroundExecutionHandle:
-        """Run `plan` in the background and return at once; the keywords are those of `execute_plan`, and:
+        """Run `plan` in the background and return at once.
+
+        The keywords are those of `execute_plan`, and:
 
         Args:
             on_complete: Called with the result exactly once, on success, failure and cancellation; sync or async.
@@ -205,7 +209,7 @@ class PlanningFacade(ABC):
 
         Raises:
             RunConflict: `exec_id` belongs to a run of another plan.
-        """  # noqa: D417 - the others are described at execute_plan
+        """
         context = self._context(
             exec_id,
             identity=identity,
@@ -226,7 +230,7 @@ class PlanningFacade(ABC):
         )
         return self.start(request, on_complete)
 
-    async def plan_and_execute(  # noqa: PLR0913 - the seed's keywords, gathered here and nowhere below
+    async def plan_and_execute(  # noqa: PLR0913, D417 - the seed's keywords; most are described at plan and execute_plan
         self,
         *,
         goal: str,
@@ -252,16 +256,18 @@ class PlanningFacade(ABC):
         candidates: int = 1,
         run_drafts: bool = False,
     ) -> tuple[PlanResult, ExecutionResult | None]:
-        """Draft a plan for `goal` and, when nothing is missing, run it; the keywords are those of `plan` and `execute_plan`.
+        """Draft a plan for `goal` and, when nothing is missing, run it.
+
+        The keywords are those of `plan` and `execute_plan`, and:
 
         Args:
-            allow_partial: Return a plan that lacks user inputs. Such a plan is never run: the second value is `None`, and
-                the first says what is missing.
+            allow_partial: Return a plan that lacks user inputs. Such a plan is never run: the second value is `None`,
+                and the first says what is missing.
             run_drafts: Also run a plan that was only guessed from words, without a model.
 
         Returns:
             The planning result, and the execution result or `None` when there was nothing to run.
-        """  # noqa: D417 - the others are described at plan and execute_plan
+        """
         planning = PlanningContext(
             goal=goal,
             user_inputs=user_inputs or {},
@@ -291,7 +297,7 @@ class PlanningFacade(ABC):
         request = _to_run(planned, planning, context, execution_events_cb, run_drafts=run_drafts)
         return planned, None if request is None else await self.run(request)
 
-    async def plan_and_execute_background(  # noqa: PLR0913 - the seed's keywords, gathered here and nowhere below
+    async def plan_and_execute_background(  # noqa: PLR0913, D417 - the seed's keywords; most are described at plan and execute_plan
         self,
         *,
         goal: str,
@@ -319,7 +325,9 @@ class PlanningFacade(ABC):
         candidates: int = 1,
         run_drafts: bool = False,
     ) -> tuple[PlanResult, BackgroundExecutionHandle | None]:
-        """Draft a plan for `goal`, then run it in the background; the keywords are those of `plan_and_execute`, and:
+        """Draft a plan for `goal`, then run it in the background.
+
+        The keywords are those of `plan_and_execute`, and:
 
         Args:
             on_complete: Called with the result exactly once; not called when there was nothing to run.
@@ -327,7 +335,7 @@ class PlanningFacade(ABC):
 
         Raises:
             RunConflict: `exec_id` belongs to a run of another plan.
-        """  # noqa: D417 - the others are described at plan and execute_plan
+        """
         planning = PlanningContext(
             goal=goal,
             user_inputs=user_inputs or {},

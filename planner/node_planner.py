@@ -50,8 +50,8 @@ class NodePlanner(PlanningFacade):
         Args:
             service: What plans and runs.
             config: The `RunnableConfig` or `Runtime` that LangGraph passes to the node. `user_id`, `org_id`, `roles`,
-                `session_id`, `agent_id`, `app_id` and `graph_id` are taken from `configurable` or, for a `Runtime`, from
-                its context; the session is the thread where nothing else is said.
+                `session_id`, `agent_id`, `app_id` and `graph_id` are taken from `configurable`, or from the context of a
+                `Runtime`; the session is the thread where nothing else is said.
         """
         return cls(service, _from_runtime(config) if isinstance(config, Runtime) else _from_config(config))
 
@@ -65,7 +65,9 @@ class NodePlanner(PlanningFacade):
         known = {name: getattr(context, name, None) for name in names}
         return NodeContext(identity=getattr(context, "identity", None) or RequestIdentity(), **known)
 
-    async def plan_with_context(self, ctx: PlanningContext, *, on_event: PlanningEventCallback | None = None) -> PlanResult:
+    async def plan_with_context(
+        self, ctx: PlanningContext, *, on_event: PlanningEventCallback | None = None
+    ) -> PlanResult:
         """Draft a plan for a request that is already one value."""
         return await self.service.plan_with_context(ctx, on_event=on_event)
 

@@ -45,7 +45,7 @@ class PlannerService(PlanningFacade):
         resources: What parameters marked `Resource("name")` receive.
     """
 
-    def __init__(  # noqa: PLR0913 - everything but the catalog is optional
+    def __init__(
         self,
         catalog: ActionCatalog,
         llm: LanguageModel | BaseChatModel | None = None,
@@ -69,7 +69,9 @@ class PlannerService(PlanningFacade):
         """Nobody in particular."""
         return NodeContext()
 
-    async def plan_with_context(self, ctx: PlanningContext, *, on_event: PlanningEventCallback | None = None) -> PlanResult:
+    async def plan_with_context(
+        self, ctx: PlanningContext, *, on_event: PlanningEventCallback | None = None
+    ) -> PlanResult:
         """Draft a plan for a request that is already one value."""
         return await self._drafter.draft(ctx, on_event)
 

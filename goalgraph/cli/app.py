@@ -1,6 +1,5 @@
 """The commands and their options. Nothing here imports the planner: what a command does is in a module of its own."""
 
-import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from goalgraph.cli import options
-from goalgraph.cli.exits import CommandError, Exit
+from goalgraph.cli.exits import CommandError, Ending, Exit
 
 EXITS = """Exit codes: 0 done · 1 the run failed · 2 wrong usage · 3 the plan is invalid · 4 an input is missing · \
 5 no plan was found, or only a draft · 130 stopped with Ctrl-C."""
@@ -43,6 +42,7 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with t
 
 @app.callback()
 def options_of_all(
+    *,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -52,18 +52,20 @@ def options_of_all(
 
 @app.command(epilog=EXITS)
 def demo(
+    *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the report goes.")] = Path("goalgraph-demo"),
     model: options.Model = None,
     base_url: options.BaseUrl = None,
     json: options.Json = False,
 ) -> None:
     """Answer a question about four years of real weather: plan, run, and write a report with a chart."""
-    _do("demo", "demo", out=out, model=model, base_url=base_url, as_json=json)
+    _do("demo", "demo", out=out, model=model, base_url=base_url, json=json)
 
 
 @app.command(epilog=EXITS)
-def plan(
+def plan(  # noqa: PLR0913 - each is an option of the command line
     goal: Annotated[str, typer.Argument(metavar="GOAL", help="What is to be reached, in words.")],
+    *,
     catalog: options.Catalog = None,
     given: options.Given = None,
     inputs: options.GivenFile = None,
@@ -76,12 +78,15 @@ def plan(
 ) -> None:
     """Draft a plan for a goal and show it; nothing is run."""
     request = _request(goal, catalog, given, inputs, want, model, base_url, candidates)
-    _do("planning", "plan", request=request, out=out, as_json=json)
+    _do("planning", "plan", request=request, out=out, json=json)
 
 
 @app.command(epilog=EXITS)
-def run(
-    goal: Annotated[str, typer.Argument(metavar="GOAL|PLAN.json", help="A goal in words, a plan's file, or - (stdin).")],
+def run(  # noqa: PLR0913 - each is an option of the command line
+    goal: Annotated[
+        str, typer.Argument(metavar="GOAL|PLAN.json", help="A goal in words, a plan's file, or - (stdin).")
+    ],
+    *,
     catalog: options.Catalog = None,
     given: options.Given = None,
     inputs: options.GivenFile = None,
@@ -97,12 +102,13 @@ def run(
 ) -> None:
     """Run a plan, or draft one for a goal and run it."""
     request = _request(goal, catalog, given, inputs, want, model, base_url, candidates)
-    _do("running", "run", request=request, dry_run=dry_run, run_drafts=run_drafts, as_json=json)
+    _do("running", "run", request=request, dry_run=dry_run, run_drafts=run_drafts, json=json)
 
 
 @app.command(epilog=EXITS)
 def check(
     plan_file: options.PlanFile,
+    *,
     catalog: options.Catalog = None,
     given: options.Given = None,
     inputs: options.GivenFile = None,
@@ -110,12 +116,13 @@ def check(
 ) -> None:
     """Say everything that is wrong with a plan, and where."""
     request = _request(plan_file, catalog, given, inputs)
-    _do("checking", "check", request=request, as_json=json)
+    _do("checking", "check", request=request, json=json)
 
 
 @app.command(epilog=EXITS)
 def draw(
     plan_file: options.PlanFile,
+    *,
     catalog: options.Catalog = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Instead of stdout.")] = None,
     form: Annotated[Literal["svg", "mermaid"], typer.Option("--format", "-f", help="The kind of picture.")] = "svg",
@@ -125,33 +132,35 @@ def draw(
 
 
 @catalog_app.command("ls")
-def catalog_ls(catalog: options.Catalog = None, json: options.Json = False) -> None:
+def catalog_ls(*, catalog: options.Catalog = None, json: options.Json = False) -> None:
     """List the actions."""
-    _do("actions", "ls", catalog=catalog, as_json=json)
+    _do("actions", "ls", catalog=catalog, json=json)
 
 
 @catalog_app.command("show")
 def catalog_show(
     name: Annotated[str, typer.Argument(metavar="ACTION", help="A name, or kind:name@version.")],
+    *,
     catalog: options.Catalog = None,
     json: options.Json = False,
 ) -> None:
     """Show what an action takes and gives, and the rules it is called under."""
-    _do("actions", "show", name=name, catalog=catalog, as_json=json)
+    _do("actions", "show", name=name, catalog=catalog, json=json)
 
 
 @catalog_app.command("search")
 def catalog_search(
     goal: Annotated[str, typer.Argument(metavar="GOAL", help="What is to be reached, in words.")],
+    *,
     catalog: options.Catalog = None,
     count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="At most so many.")] = 10,
     json: options.Json = False,
 ) -> None:
     """Find the actions that a goal may need."""
-    _do("actions", "search", goal=goal, catalog=catalog, count=count, as_json=json)
+    _do("actions", "search", goal=goal, catalog=catalog, count=count, json=json)
 
 
-def _request(  # noqa: PLR0913 - the options that become one value, here and nowhere else
+def _request(
     subject: str,
     catalog: str | None,
     given: list[str] | None,
@@ -175,19 +184,26 @@ def _request(  # noqa: PLR0913 - the options that become one value, here and now
     )
 
 
-def _do(module: str, name: str, **arguments: Any) -> None:
-    """Import what a command needs, do it, and end with its exit code."""
-    try:
-        command: Callable[..., Exit] = getattr(import_module(f"goalgraph.cli.{module}"), name)
-        code = command(**arguments)
-    except CommandError as error:
-        from goalgraph.cli.console import complain
+def _do(module: str, command: str, /, *, json: bool | None = None, **arguments: Any) -> None:
+    """Import what a command needs, do it, write what is for stdout, and end with the exit code.
 
-        complain(str(error))
-        code = error.code
+    Args:
+        module: In this package; it has a function with the name of the command, which returns an `Ending`.
+        command: The command.
+        json: Whether `--json` was given; `None` where a command has no such option.
+        arguments: For the function.
+    """
+    from goalgraph.cli import console
+
+    try:
+        with console.stdout_kept_clean(json is not False):
+            function: Callable[..., Ending] = getattr(import_module(f"goalgraph.cli.{module}"), command)
+            ending = function(**arguments)
+    except CommandError as error:
+        console.complain(str(error))
+        ending = Ending(code=error.code, document={"ok": False, "error": str(error)})
     except KeyboardInterrupt:
-        code = Exit.INTERRUPTED
-    except BrokenPipeError:  # the reader of stdout has gone, as after `| head`
-        sys.stderr.close()
-        code = Exit(0) if False else Exit.FAILED
-    raise typer.Exit(int(code))
+        console.complain("stopped")
+        ending = Ending(code=Exit.INTERRUPTED, document={"ok": False, "error": "stopped"})
+    console.answer(console.to_json(ending.document) if json else ending.text)
+    raise typer.Exit(int(ending.code))

@@ -1,6 +1,8 @@
-"""How a command ends: its exit code, and the error that carries one."""
+"""How a command ends: its exit code, what it writes to stdout, and the error that carries a code."""
 
+from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 
 class Exit(IntEnum):
@@ -15,8 +17,19 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a command ended."""
+
+    code: Exit = Exit.OK
+    document: Any = None
+    """What `--json` writes."""
+    text: str | None = None
+    """For stdout, from commands whose result is a text."""
+
+
 class CommandError(Exception):
-    """A command cannot go on; the message is one sentence that says what is wrong and what to do."""
+    """A command cannot go on; the message says what is wrong and what to do."""
 
     def __init__(self, message: str, code: Exit = Exit.USAGE) -> None:
         super().__init__(message)

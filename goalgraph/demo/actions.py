@@ -117,7 +117,7 @@ def draw_chart(
 
 
 @action(tags=["weather", "answer"], effect="write", cost=Cost(seconds=0.01))
-def write_report(  # noqa: PLR0913 - each part of the report is an input, so that the plan shows what it is made of
+def write_report(
     folder: str,
     months: list[Month],
     summary: list[YearSummary],

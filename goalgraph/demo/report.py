@@ -47,8 +47,8 @@ def find(months: Sequence[Month], trend: Trend, dry_spell: Spell, heat_wave: Spe
     first, second, third = (month.name for month in wettest[:3])
     last = wettest[-1]
     return [
-        f"{first}, {second} and {third} are the wettest months: {share:.0%} of a year's {year:,.0f} mm falls in them. "
-        f"{last.name} is the driest, with {last.rain_mm:.0f} mm.",
+        f"{first}, {second} and {third} are the wettest months, with {share:.0%} of a year's {year:,.0f} mm.",
+        f"{last.name} is the driest month, with {last.rain_mm:.0f} mm.",
         _warming(trend),
         f"The longest dry spell: {dry_spell.days} days without a drop, {_span(dry_spell)}.",
         f"The longest heat wave: {heat_wave.days} days of 30 °C or more, {_span(heat_wave)}.",

@@ -1,13 +1,28 @@
 """JSON Schemas compared: does every value of one fit another, and what lies at a path below one."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, cast
 
-from planner.catalog.slot import JsonSchema, compile_schema
+from planner.catalog.slot import PYTHON_TYPE, JsonSchema, compile_schema
 
-MAX_DEPTH = 24
-"""Recursive schemas are compared down to here and are `UNKNOWN` below."""
+MAX_DEPTH = 64
+"""Schemas are compared down to here and are `UNKNOWN` below."""
+
+ANNOTATIONS = frozenset({
+    "$comment", "$defs", "$id", "$schema", "default", "deprecated", "description", "discriminator", "examples", "readOnly",
+    "title", "writeOnly",
+})  # fmt: skip
+"""Words that say nothing about which values are valid."""
+
+NARROWING = frozenset({
+    "contains", "dependentRequired", "dependentSchemas", "exclusiveMaximum", "exclusiveMinimum", "format", "if", "maxContains",
+    "maxItems", "maxLength", "maxProperties", "maximum", "minContains", "minItems", "minLength", "minProperties", "minimum",
+    "multipleOf", "not", "pattern", "patternProperties", "propertyNames", "unevaluatedItems", "unevaluatedProperties",
+    "uniqueItems",
+})  # fmt: skip
+"""Words that are compared by being the same, not by what they mean."""
 
 
 class Fit(Enum):
@@ -20,7 +35,10 @@ class Fit(Enum):
 
 
 def fits(source: JsonSchema, target: JsonSchema) -> Fit:
-    """Compare what a value is known to be with what it has to be. An integer fits a number; anything may fit `{}`."""
+    """Compare what a value is known to be with what it has to be. An integer fits a number; anything may fit `{}`.
+
+    Lists of texts cannot fit lists of numbers, nor such objects each other: that both could be empty is not what is meant.
+    """
     return _Comparison(source, target).compare(source, target, 0)
 
 
@@ -30,97 +48,95 @@ class _Comparison:
     def __init__(self, source: JsonSchema, target: JsonSchema) -> None:
         self.source_definitions: Mapping[str, Any] = source.get("$defs", {})
         self.target_definitions: Mapping[str, Any] = target.get("$defs", {})
+        self.known: dict[tuple[str, str], Fit] = {}
+        """Pairs of definitions; one that is being compared fits until something in it does not (recursive types)."""
 
     def compare(self, source: Any, target: Any, depth: int) -> Fit:
+        pair = (_reference(source), _reference(target))
+        if not all(pair) or _beside(target):
+            return self._compare(source, target, depth)
+        if pair not in self.known:
+            before = dict(self.known)
+            self.known[pair] = Fit.YES
+            result = self._compare(source, target, depth)
+            if result is not Fit.YES:
+                self.known = before | {pair: result}  # what was found meanwhile may rest on the assumption
+        return self.known[pair]
+
+    def _compare(self, source: Any, target: Any, depth: int) -> Fit:
         source = _follow(source, self.source_definitions)
-        target = _follow(target, self.target_definitions)
+        target = _beside(target) or _follow(target, self.target_definitions)
         if target is False or source is False:
             return Fit.NO
-        if target is True or target == {}:
+        if target is True or not target.keys() - ANNOTATIONS:
             return Fit.YES
         if source is True or depth > MAX_DEPTH:
             return Fit.UNKNOWN
-        if source == target and self.source_definitions == self.target_definitions:
+        if _same(source, target) and self.source_definitions == self.target_definitions:
             return Fit.YES
         if alternatives := _alternatives(source):
             return _every(self.compare(one, target, depth + 1) for one in alternatives)
+        if len(parts := _parts(target)) > 1:
+            return _all_of(self.compare(source, part, depth + 1) for part in parts)
+        if "oneOf" in target:
+            return _one_of(self.compare(source, one, depth + 1) for one in target["oneOf"])
         if alternatives := _alternatives(target):
-            return _any(self.compare(source, one, depth + 1) for one in alternatives)
-        if "allOf" in target:
-            rest = {key: value for key, value in target.items() if key not in ("allOf", "$defs")}
-            return _all_of(
-                self.compare(source, one, depth + 1) for one in [*target["allOf"], *([rest] if rest else [])]
-            )
+            return _any_of(self.compare(source, one, depth + 1) for one in alternatives)
         return self._plain(source, target, depth)
 
     def _plain(self, source: Mapping[str, Any], target: Mapping[str, Any], depth: int) -> Fit:
-        if (values := _values(source)) is not None:
-            return _every(self._literal(value, target) for value in values)
-        if _values(target) is not None:
-            return self._types(source, target) if self._types(source, target) is Fit.NO else Fit.UNKNOWN
-        result = self._types(source, target)
+        if PYTHON_TYPE in source or PYTHON_TYPE in target:
+            return _python_types(source, target)
+        if (given := _values(source)) is not None:
+            check = compile_schema({**target, "$defs": self.target_definitions})
+            return _every(Fit.YES if check.is_valid(value) else Fit.NO for value in given)
+        if (wanted := _values(target)) is not None:
+            check = compile_schema({**source, "$defs": self.source_definitions})
+            return Fit.UNKNOWN if any(check.is_valid(value) for value in wanted) else Fit.NO
+        result = _types(source.get("type"), target.get("type"))
         if result is not Fit.YES:
             return result
-        match target.get("type"):
+        match source.get("type"):
             case "object":
                 result = self._objects(source, target, depth)
             case "array":
                 result = self._arrays(source, target, depth)
+            case None:
+                return Fit.UNKNOWN
             case _:
                 pass
         return Fit.UNKNOWN if result is Fit.YES and _narrower(source, target) else result
 
-    def _literal(self, value: Any, target: Mapping[str, Any]) -> Fit:
-        schema = {**target, "$defs": self.target_definitions} if self.target_definitions else dict(target)
-        return Fit.YES if compile_schema(schema).is_valid(value) else Fit.NO
-
-    @staticmethod
-    def _types(source: Mapping[str, Any], target: Mapping[str, Any]) -> Fit:
-        if "type" not in target:
-            return Fit.YES
-        given = source.get("type")
-        if given is None:
-            return Fit.UNKNOWN
-        wanted = target["type"]
-        if given == wanted or (given == "integer" and wanted == "number"):
-            return Fit.YES
-        return Fit.UNKNOWN if given == "number" and wanted == "integer" else Fit.NO
-
     def _objects(self, source: Mapping[str, Any], target: Mapping[str, Any], depth: int) -> Fit:
-        known: Mapping[str, Any] = source.get("properties", {})
-        wanted: Mapping[str, Any] = target.get("properties", {})
-        closed = source.get("additionalProperties") is False
-        required = set(source.get("required", ()))
-        results: list[Fit] = []
-        for name in target.get("required", ()):
-            if name not in required:
-                results.append(Fit.NO if name not in known and closed else Fit.UNKNOWN)
-        extra = target.get("additionalProperties", True)
+        known, wanted = source.get("properties", {}), target.get("properties", {})
+        given, needed = set(source.get("required", ())), set(target.get("required", ()))
+        rest: Any = True if "patternProperties" in source else source.get("additionalProperties", True)
+        extra: Any = True if "patternProperties" in target else target.get("additionalProperties", True)
+        results = [Fit.NO if name not in known and rest is False else Fit.UNKNOWN for name in needed - given]
         for name, schema in known.items():
-            if name in wanted:
-                results.append(self.compare(schema, wanted[name], depth + 1))
-            elif extra is False:
-                results.append(Fit.NO if name in required else Fit.UNKNOWN)
-            elif extra is not True:
-                results.append(self.compare(schema, extra, depth + 1))
-        if not closed and (extra is not True or wanted.keys() - known.keys()):
-            open_side = source.get("additionalProperties", True)
-            same = isinstance(extra, dict) and isinstance(open_side, dict)
-            results.append(self.compare(open_side, extra, depth + 1) if same and not wanted else Fit.UNKNOWN)
+            result = self.compare(schema, wanted.get(name, extra), depth + 1)
+            results.append(result if name in given | needed else _possible(result))
+        if rest is not False:
+            for name in wanted.keys() - known.keys():
+                result = self.compare(rest, wanted[name], depth + 1)
+                results.append(result if name in needed else _possible(result))
+            result = self.compare(rest, extra, depth + 1)
+            results.append(result if extra is not False and not known and not wanted else _possible(result))
         return _all_of(results)
 
     def _arrays(self, source: Mapping[str, Any], target: Mapping[str, Any], depth: int) -> Fit:
-        results: list[Fit] = []
-        given, wanted = source.get("items", True), target.get("items", True)
         first, second = source.get("prefixItems", ()), target.get("prefixItems", ())
-        for at in range(max(len(first), len(second))):
+        given, wanted = source.get("items", True), target.get("items", True)
+        least, most = source.get("minItems", 0), source.get("maxItems", float("inf"))
+        named = max(len(first), len(second))
+        results: list[Fit] = []
+        for at in range(named + 1):  # the last one stands for all that follow
             left = first[at] if at < len(first) else given
             right = second[at] if at < len(second) else wanted
-            results.append(self.compare(left, right, depth + 1))
-        if given is not False:
-            items = self.compare(given, wanted, depth + 1)
-            # an array of the wrong items may still be empty, but nobody means that
-            results.append(items)
+            if left is False or at >= most:
+                break
+            result = self.compare(left, right, depth + 1)
+            results.append(_possible(result) if right is False and at >= least else result)
         return _all_of(results)
 
 
@@ -153,24 +169,45 @@ def _below(schema: Any, part: str | int, definitions: Mapping[str, Any], depth: 
         kept = [one for one in found if one is not None]
         return None if not kept else kept[0] if len(kept) == 1 else {"anyOf": kept}
     kind = node.get("type")
-    if isinstance(part, int):
-        if kind not in (None, "array"):
-            return None
-        prefix = node.get("prefixItems", ())
-        below = prefix[part] if 0 <= part < len(prefix) else node.get("items", {})
-        return None if below is False else {} if below is True else below
-    if kind not in (None, "object"):
+    if PYTHON_TYPE in node or kind not in (None, "array" if isinstance(part, int) else "object"):
         return None
-    below = node.get("properties", {}).get(part, node.get("additionalProperties", {}))
+    if isinstance(part, int):
+        prefix = node.get("prefixItems", ())
+        below = prefix[part] if 0 <= part < len(prefix) else node.get("items", True)
+    else:
+        rest = True if "patternProperties" in node else node.get("additionalProperties", True)
+        below = node.get("properties", {}).get(part, rest)
     return None if below is False else {} if below is True else below
 
 
 def _follow(schema: Any, definitions: Mapping[str, Any]) -> Any:
     for _ in range(MAX_DEPTH):
-        if not isinstance(schema, dict) or "$ref" not in schema:
-            return cast("Any", schema)
-        schema = definitions.get(str(cast("dict[str, Any]", schema)["$ref"]).removeprefix("#/$defs/"), True)
+        if not (name := _reference(schema)):
+            return schema
+        schema = definitions.get(name, True)
     return True
+
+
+def _reference(schema: Any) -> str:
+    """Return the name of the definition that a schema refers to, or nothing."""
+    if not isinstance(schema, dict):
+        return ""
+    return str(cast("dict[str, Any]", schema).get("$ref", "")).removeprefix("#/$defs/")
+
+
+def _beside(target: Any) -> Any:
+    """Return a target that refers to a definition and says more beside it as two that both have to hold."""
+    if not _reference(target) or not target.keys() - ANNOTATIONS - {"$ref"}:
+        return None
+    return {"allOf": [{"$ref": target["$ref"]}, {word: part for word, part in target.items() if word != "$ref"}]}
+
+
+def _parts(target: Mapping[str, Any]) -> list[Any]:
+    """Split a target into what has to hold together."""
+    parts: list[Any] = [*target.get("allOf", ())]
+    parts += [{word: target[word]} for word in ("anyOf", "oneOf") if word in target]
+    rest = {word: part for word, part in target.items() if word not in ANNOTATIONS | {"allOf", "anyOf", "oneOf"}}
+    return [*parts, rest] if rest else [*parts, True] if "allOf" in target else parts
 
 
 def _alternatives(schema: Mapping[str, Any]) -> list[Any]:
@@ -183,33 +220,61 @@ def _alternatives(schema: Mapping[str, Any]) -> list[Any]:
 def _values(schema: Mapping[str, Any]) -> list[Any] | None:
     if "const" in schema:
         return [schema["const"]]
+    if schema.get("type") == "null":
+        return [None]
     values = schema.get("enum")
     return cast("list[Any]", values) if isinstance(values, list) else None
 
 
-NARROWING = frozenset({
-    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern",
-    "format", "minItems", "maxItems", "uniqueItems", "contains", "minProperties", "maxProperties", "propertyNames", "not", "if",
-})  # fmt: skip
+def _types(given: Any, wanted: Any) -> Fit:
+    if wanted is None or given == wanted or (given == "integer" and wanted == "number"):
+        return Fit.YES
+    return Fit.UNKNOWN if given is None or (given == "number" and wanted == "integer") else Fit.NO
+
+
+def _python_types(source: Mapping[str, Any], target: Mapping[str, Any]) -> Fit:
+    """Compare where one side is a Python type with a codec; a value of another name may be of a subclass."""
+    if source.get(PYTHON_TYPE) == target.get(PYTHON_TYPE):
+        return Fit.YES
+    return Fit.NO if "type" in source or "type" in target else Fit.UNKNOWN
 
 
 def _narrower(source: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
     """Tell whether the target asks for something that the source does not promise in the same words."""
-    return any(target[word] != source.get(word) for word in NARROWING & target.keys())
+    if any(target[word] != source.get(word) for word in NARROWING & target.keys()):
+        return True
+    return source.get("format") == "binary" and target.get("format") != "binary"  # not all bytes are text
 
 
-def _every(results: Any) -> Fit:
+def _same(source: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
+    return source == target and json.dumps(source, default=repr) == json.dumps(target, default=repr)  # 1 == True
+
+
+def _possible(fit: Fit) -> Fit:
+    """Turn what cannot fit into what may, where the part that does not fit may be absent."""
+    return Fit.UNKNOWN if fit is Fit.NO else fit
+
+
+def _every(results: Iterable[Fit]) -> Fit:
     """All alternatives of the source have to fit."""
     seen = set(results)
     return seen.pop() if len(seen) == 1 else Fit.UNKNOWN
 
 
-def _any(results: Any) -> Fit:
+def _any_of(results: Iterable[Fit]) -> Fit:
     """One alternative of the target is enough."""
     seen = set(results)
-    return Fit.YES if Fit.YES in seen else Fit.NO if seen == {Fit.NO} or not seen else Fit.UNKNOWN
+    return Fit.YES if Fit.YES in seen else Fit.UNKNOWN if Fit.UNKNOWN in seen else Fit.NO
 
 
-def _all_of(results: Any) -> Fit:
+def _one_of(results: Iterable[Fit]) -> Fit:
+    """Exactly one alternative of the target has to fit."""
+    seen = list(results)
+    if Fit.UNKNOWN in seen or seen.count(Fit.YES) > 1:
+        return Fit.UNKNOWN
+    return Fit.YES if Fit.YES in seen else Fit.NO
+
+
+def _all_of(results: Iterable[Fit]) -> Fit:
     seen = set(results)
     return Fit.NO if Fit.NO in seen else Fit.UNKNOWN if Fit.UNKNOWN in seen else Fit.YES

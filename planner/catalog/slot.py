@@ -2,14 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, time
 from functools import cached_property
-from typing import Any, Final, Literal, Never
+from typing import Any, Final, Literal, Never, cast, get_origin
 
 import jsonschema_rs
-from pydantic import TypeAdapter
+from pydantic import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
+
+from planner.catalog.typed_dicts import modern
 
 JsonSchema = Mapping[str, Any]
 """A JSON Schema (draft 2020-12) with its own `$defs`; `{}` says nothing about the value."""
+
+PYTHON_TYPE = "x-python-type"
+"""The word of a schema that names a Python type with a codec, which no JSON value has."""
 
 JsonType = Literal["string", "number", "boolean", "object", "array"]
 
@@ -38,7 +44,7 @@ class Semantic:
 class Slot:
     """One input or output.
 
-    The order of the first five fields is that of aethergraph's `IOSlot`, with a whole schema where it had a coarse type.
+    The first five fields are in the order of aethergraph's `IOSlot`, with a whole schema where it had a coarse type.
     """
 
     name: str
@@ -69,10 +75,29 @@ class Slot:
 def compile_schema(schema: JsonSchema) -> jsonschema_rs.Validator:
     """Compile a schema; formats are checked, and a reference to another document is refused, never fetched.
 
+    Times need no offset: pydantic's do not, and few people or models write one.
+
     Raises:
         ValueError: it is no valid JSON Schema.
     """
-    return jsonschema_rs.validator_for(dict(schema), validate_formats=True, retriever=_refuse)
+    formats = {"date-time": _is_datetime, "time": _is_time}
+    return jsonschema_rs.validator_for(dict(schema), formats=formats, validate_formats=True, retriever=_refuse)
+
+
+def _is_datetime(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return ":" in text
+
+
+def _is_time(text: str) -> bool:
+    try:
+        time.fromisoformat(text)
+    except ValueError:
+        return False
+    return ":" in text
 
 
 def _refuse(uri: str) -> Never:
@@ -83,7 +108,7 @@ def as_slot(name: str, value: object) -> Slot:
     """Read what a caller gives as an external slot: a `Slot`, a JSON Schema, a Python type, or a coarse type's name.
 
     Raises:
-        TypeError: it is none of these.
+        TypeError: it is none of these; the message says what to give.
     """
     match value:
         case Slot():
@@ -91,12 +116,29 @@ def as_slot(name: str, value: object) -> Slot:
         case None:
             return Slot(name)
         case Mapping():
-            return Slot(name, {str(key): item for key, item in value.items()})  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- a caller's mapping has no type
+            return _schema_slot(name, cast("Mapping[str, Any]", value))
         case "string" | "number" | "integer" | "boolean" | "object" | "array" | "null":
             return Slot(name, {"type": value})
         case "any":
             return Slot(name)
-        case type():
-            return Slot(name, TypeAdapter(value).json_schema())
+        case _ if isinstance(value, type) or get_origin(value) is not None:  # also list[int], int | None, Annotated[…]
+            return _type_slot(name, value)
         case _:
-            raise TypeError(f"external slot {name!r} is a {type(value).__name__}; give a Slot, a JSON Schema or a type")
+            kind = type(value).__name__
+            raise TypeError(f"external slot {name!r} is a {kind}; give a Slot, a JSON Schema or a type")
+
+
+def _schema_slot(name: str, schema: JsonSchema) -> Slot:
+    slot = Slot(name, dict(schema))
+    try:
+        _ = slot.validator
+    except ValueError as error:
+        raise TypeError(f"external slot {name!r} has a schema that is no JSON Schema: {error}") from error
+    return slot
+
+
+def _type_slot(name: str, kind: Any) -> Slot:
+    try:
+        return Slot(name, TypeAdapter(modern(kind)).json_schema())
+    except (PydanticUserError, PydanticSchemaGenerationError, PydanticInvalidForJsonSchema) as error:
+        raise TypeError(f"external slot {name!r} has a type without a JSON Schema: {kind!r}") from error

@@ -1,6 +1,6 @@
 """Values as they are stored: plain data, with blobs for what is large or has a codec of its own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -10,7 +10,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import pydantic_core
-from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, RootModel, SecretBytes, SecretStr, TypeAdapter, ValidationError
 
 from planner.errors import BindingError, UnstorableOutput
 
@@ -68,9 +68,10 @@ class Plain:
 
 
 def to_plain(value: object, codecs: Codecs | None = None) -> Plain:
-    """Turn `value` into JSON-like data, bytes, datetimes, UUIDs and decimals; models and dataclasses become dictionaries.
+    """Turn `value` into JSON-like data, bytes, datetimes, UUIDs and decimals.
 
-    Lists and dictionaries are copied, so later changes to `value` do not reach the result.
+    Models and dataclasses become dictionaries, sets sorted lists, keys text. Lists and dictionaries are copied, so
+    later changes to `value` do not reach the result.
 
     Raises:
         UnstorableOutput: a part is neither plain nor of a type with a codec; the message names the part.
@@ -98,22 +99,27 @@ class _Writer:
         if kind is dict:
             return self._mapping(cast("dict[object, object]", value), path)
         if kind is list or kind is tuple:
-            return [self.write(item, (*path, at)) for at, item in enumerate(cast("Sequence[object]", value))]
+            return self._list(cast("Sequence[object]", value), path)
         return self._odd(value, path)
 
+    def _list(self, value: Iterable[object], path: tuple[str | int, ...]) -> list[Any]:
+        self.size += 8
+        return [self.write(item, (*path, at)) for at, item in enumerate(value)]
+
     def _mapping(self, value: Mapping[object, object], path: tuple[str | int, ...]) -> dict[str, Any]:
+        self.size += 8
         plain: dict[str, Any] = {}
         for key, item in value.items():
-            name = key.value if isinstance(key, Enum) else key
-            if not isinstance(name, str):
-                kind = type(key).__name__
-                raise UnstorableOutput(f"{_place(path)} has a key of type {kind}; keys must be text")
+            name = _key(key, path)
+            if name in plain:
+                raise UnstorableOutput(f"{_place(path)} has two keys that both become the text {name!r}")
             self.size += len(name)
-            plain[str(name)] = self.write(item, (*path, name))
+            plain[name] = self.write(item, (*path, name))
         return plain
 
     def _odd(self, value: object, path: tuple[str | int, ...]) -> Any:
-        codec = self.codecs.of(type(value))
+        kind = type(value)
+        codec = self.codecs.of(kind)
         if codec is not None:
             content = codec.encode(value)
             self.encoded.append((path, codec, content))
@@ -123,35 +129,36 @@ class _Writer:
                 raise UnstorableOutput(
                     f"{_place(path)} is a secret; outputs are stored, so return a name for it instead"
                 )
+            case RootModel():
+                return self.write(cast("RootModel[Any]", value).root, path)
             case BaseModel():
-                names = {name: info.serialization_alias or name for name, info in type(value).model_fields.items()}
-                known = {alias: getattr(value, name) for name, alias in names.items()}
-                return self._mapping({**known, **(value.model_extra or {})}, path)
+                return self._mapping(_model_fields(value), path)
             case Enum():
                 return self.write(value.value, path)
             case Mapping():
                 return self._mapping(cast("Mapping[object, object]", value), path)
-            case set() | frozenset() | Sequence() if not isinstance(value, str | bytes | bytearray | memoryview):
-                return [self.write(item, (*path, at)) for at, item in enumerate(cast("Sequence[object]", value))]
+            case set() | frozenset():
+                return self._list(_sorted(cast("set[Any]", value)), path)
             case bytearray() | memoryview():
-                return self.write(bytes(value), path)
+                return self.write(bytes(cast("bytearray", value)), path)
             case PurePath():
                 return self.write(str(value), path)
-            case bool() | int() | float() | str() | bytes():  # subclasses, such as numpy's float64 or StrEnum
-                base = next(kind for kind in ATOMS if isinstance(value, kind))
-                return self.write(base(value), path)
-            case _ if is_dataclass(value) and not isinstance(value, type):
-                return self._mapping({item.name: getattr(value, item.name) for item in fields(value)}, path)
+            case _ if isinstance(value, ATOMS):
+                return self.write(_atom(value), path)
+            case Sequence():
+                return self._list(cast("Sequence[object]", value), path)
+            case _ if is_dataclass(kind):
+                return self._mapping({item.name: getattr(value, item.name) for item in fields(kind)}, path)
             case _:
-                kind = f"{type(value).__module__}.{type(value).__qualname__}"
+                name = f"{kind.__module__}.{kind.__qualname__}"
                 raise UnstorableOutput(
-                    f"{_place(path)} is a {kind}, which cannot be stored; return plain data, a model or a dataclass, "
-                    f"or give the catalog a codec: catalog.add_codec({type(value).__name__}, encode, decode)"
+                    f"{_place(path)} is a {name}, which cannot be stored; return plain data, a model or a dataclass, "
+                    f"or give the catalog a codec: catalog.add_codec({kind.__name__}, encode, decode)"
                 )
 
 
 def conform(adapter: TypeAdapter[Any], value: object, place: str) -> Any:
-    """Return plain `value` as the Python type of `adapter`: as it is, or as its JSON form, without coercions between types.
+    """Return plain `value` as the Python type of `adapter`: as it is, or as its JSON form, never as another type's.
 
     Raises:
         BindingError: it does not fit; the message names `place` and the part that does not, never a value.
@@ -163,7 +170,8 @@ def conform(adapter: TypeAdapter[Any], value: object, place: str) -> Any:
     if isinstance(value, SecretStr):
         return conform(adapter, value.get_secret_value(), place)
     try:
-        return adapter.validate_json(pydantic_core.to_json(value), strict=True)
+        content = pydantic_core.to_json(_revealed(value), inf_nan_mode="constants")
+        return adapter.validate_json(content, strict=True)
     except ValidationError as error:
         problem = error
     except (ValueError, TypeError):  # binary that JSON cannot carry, inside a dataclass that strict mode wants as one
@@ -180,6 +188,88 @@ def describe(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" if fault["loc"] else fault["msg"] for fault in faults[:5]
     )
+
+
+def _key(key: object, path: Sequence[str | int]) -> str:
+    """Write a key as JSON does: text; numbers, dates and UUIDs become their text."""
+    match key:
+        case Enum():
+            return _key(key.value, path)
+        case str():
+            return str(key)
+        case bool():
+            return "true" if key else "false"
+        case int() | float() | Decimal() | UUID():
+            return str(key)
+        case date() | time():
+            return key.isoformat()
+        case _:
+            kind = type(key).__name__
+            raise UnstorableOutput(f"{_place(path)} has a key of type {kind}; keys must be text, numbers or dates")
+
+
+def _model_fields(model: BaseModel) -> dict[Any, Any]:
+    """Return what the JSON Schema of a model promises: by alias, without what is excluded, with what is computed."""
+    kind = type(model)
+    names = {name: info.serialization_alias for name, info in kind.model_fields.items() if not info.exclude}
+    names |= {name: info.alias for name, info in kind.model_computed_fields.items()}
+    return {alias or name: getattr(model, name) for name, alias in names.items()} | (model.model_extra or {})
+
+
+def _atom(value: object) -> object:
+    """Return an instance of a subclass, such as numpy's float64 or pandas' Timestamp, as the plain type itself."""
+    match value:
+        case int():
+            return int(value)
+        case float():
+            return float(value)
+        case str():
+            return str.__str__(value)
+        case bytes():
+            return bytes(value)
+        case datetime():
+            return datetime.combine(_atom_date(value), _atom_time(value))
+        case date():
+            return _atom_date(value)
+        case time():
+            return _atom_time(value)
+        case timedelta():
+            return timedelta(value.days, value.seconds, value.microseconds)
+        case Decimal():
+            return Decimal(value)
+        case UUID():
+            return UUID(int=value.int)
+        case _:
+            raise TypeError(f"{type(value).__name__} is no subclass of a plain type")
+
+
+def _atom_date(value: date) -> date:
+    return date(value.year, value.month, value.day)
+
+
+def _atom_time(value: datetime | time) -> time:
+    return time(value.hour, value.minute, value.second, value.microsecond, value.tzinfo, fold=value.fold)
+
+
+def _sorted(values: set[Any]) -> list[Any]:
+    """Give a set an order that is the same in every process."""
+    try:
+        return sorted(values)
+    except TypeError:
+        return sorted(values, key=repr)
+
+
+def _revealed(value: Any) -> Any:
+    """Return plain data with the secrets in it as text: JSON would have their stars."""
+    match value:
+        case SecretStr() | SecretBytes():
+            return value.get_secret_value()
+        case dict():
+            return {key: _revealed(item) for key, item in cast("dict[Any, Any]", value).items()}
+        case list() | tuple():
+            return [_revealed(item) for item in cast("Sequence[Any]", value)]
+        case _:
+            return value
 
 
 def _place(path: Sequence[str | int]) -> str:

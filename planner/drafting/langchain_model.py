@@ -4,7 +4,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from planner.drafting.language_model import Completion, Message, Schema, Usage, with_schema_in_text
+from planner.drafting.language_model import (
+    Completion,
+    LanguageModel,
+    Message,
+    Schema,
+    Usage,
+    encodable,
+    with_schema_in_text,
+)
 from planner.errors import ModelError, ModelRefused, ModelTruncated, ModelUnavailable
 
 if TYPE_CHECKING:
@@ -60,7 +68,7 @@ class LangChainModel:
 
     async def _invoke(self, runnable: Any, messages: Sequence[Message]) -> Any:
         try:
-            return await runnable.ainvoke([(message.role, message.content) for message in messages])
+            return await runnable.ainvoke([(message.role, encodable(message.content)) for message in messages])
         except ModelError:
             raise
         except Exception as error:  # each provider has its own errors; here they become ours
@@ -110,4 +118,20 @@ def _usage(usage: Any) -> Usage:
         cached_tokens=cached,
         completion_tokens=counts.get("output_tokens") or 0,
         calls=1,
+    )
+
+
+def as_language_model(model: "LanguageModel | BaseChatModel") -> LanguageModel:
+    """Return `model` as the planner knows models: itself, or a LangChain model in its wrapping.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if callable(getattr(model, "complete", None)):
+        return cast("LanguageModel", model)
+    if callable(getattr(model, "ainvoke", None)):
+        return LangChainModel(cast("BaseChatModel", model))
+    kind = type(model).__name__
+    raise TypeError(
+        f"a {kind} is no language model; give an OpenAIModel, a LangChain chat model, or your own complete()"
     )

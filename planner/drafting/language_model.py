@@ -84,6 +84,11 @@ def completion_of(error: ModelError) -> Completion | None:
     return next((extra for extra in error.args[1:] if isinstance(extra, Completion)), None)
 
 
+def encodable(text: str) -> str:
+    """Return `text` with what cannot be sent, such as half of a surrogate pair, replaced by question marks."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def with_schema_in_text(messages: Sequence[Message], schema: Schema) -> list[Message]:
     """Return `messages` with the schema told at their end, for a model that cannot be held to it."""
     told = f"Answer with one JSON object that follows this JSON Schema, and nothing else:\n{json.dumps(schema.schema)}"

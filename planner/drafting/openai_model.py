@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, cast
 
 from pydantic import SecretStr
 
-from planner.drafting.language_model import Completion, Message, Schema, Usage, with_schema_in_text
+from planner.drafting.language_model import Completion, Message, Schema, Usage, encodable, with_schema_in_text
 from planner.errors import ModelRefused, ModelTruncated, ModelUnavailable
 
 if TYPE_CHECKING:  # the client takes most of a second to import, and many plans need no model
@@ -156,7 +156,7 @@ class OpenAIModel:
                 messages = with_schema_in_text(messages, schema)
                 if form == "json_object":
                     options["response_format"] = {"type": "json_object"}
-        told: Any = [{"role": message.role, "content": message.content} for message in messages]
+        told: Any = [{"role": message.role, "content": encodable(message.content)} for message in messages]
         completions: Any = self._client().chat.completions  # whose overloads cannot take options from a dict
         return await completions.create(model=self.model, messages=told, **options)
 

@@ -36,8 +36,8 @@ schema asks for a list, write [{"name": "path", "value": {"ref": "user.path"}}].
 - Never write ${…}.
 - control is null, or {"for_each": {"ref": "find.files"}, "when": {"ref": "sum.total", "op": "gt", "value": 0}, \
 "after": [{"step": "load", "required": true}], "optional": false}. for_each runs the step once for each item of a \
-list; in its inputs {"ref": "item"} is the item, and its outputs become lists. when (eq ne lt le gt ge in not_in exists \
-truthy) decides whether it runs. after waits for a step without using its outputs. An optional step may fail.
+list; in its inputs {"ref": "item"} is the item, and its outputs become lists. when decides whether it runs, with eq \
+ne lt le gt ge in not_in exists truthy. after waits for a step without using its outputs. An optional step may fail.
 - Steps run as soon as what they refer to is there, at the same time where possible; no step may wait for itself.
 - outputs: what the goal asks for, by name.
 - Use as few steps as the goal needs, and each action only for what it says. Leave out what the goal says to leave out.

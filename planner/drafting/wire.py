@@ -37,8 +37,8 @@ def from_wire(data: Mapping[str, Any], find: Callable[[str], ActionSpec | None],
     plan["steps"] = [reader.step(cast("Object", step)) if isinstance(step, dict) else step for step in steps]
     if data.get("outputs"):
         plan["outputs"] = reader.outputs(data["outputs"])
-    if data.get("assumptions"):
-        plan["assumptions"] = data["assumptions"]
+    if data.get("assumptions") and not plan.get("extras"):
+        plan["extras"] = {"assumptions": data["assumptions"]}
     return plan
 
 

@@ -6,7 +6,7 @@ survives a crash (planning.md section 6). Dependents wait for the acknowledgemen
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -56,7 +56,7 @@ class AcknowledgingSaver(BaseCheckpointSaver[Any]):
     @property
     def config_specs(self) -> list[Any]:
         """The inner saver's."""
-        return self.inner.config_specs
+        return cast("Any", self.inner).config_specs
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -70,7 +70,11 @@ class AcknowledgingSaver(BaseCheckpointSaver[Any]):
         self.acknowledgements.stored(task_id)
 
     async def aput(
-        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Hand on."""
         return await self.inner.aput(config, checkpoint, metadata, new_versions)
@@ -100,12 +104,18 @@ class AcknowledgingSaver(BaseCheckpointSaver[Any]):
         return await self.inner.aget_delta_channel_history(**arguments)
 
     def put(
-        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Hand on; flows that are invoked synchronously inside a step come here."""
         return self.inner.put(config, checkpoint, metadata, new_versions)
 
-    def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
         """Hand on; the tasks of a run are always written asynchronously."""
         self.inner.put_writes(config, writes, task_id, task_path)
 

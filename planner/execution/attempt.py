@@ -5,7 +5,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import RetryPolicy
@@ -41,7 +41,7 @@ class FlowAttemptFailed(PlannerError):
         self.retried = retried
 
 
-class Stopped(Exception):  # noqa: N818 -- not an error: the run stopped the action
+class Stopped(Exception):
     """The run was cancelled, or met a bound, while the action worked."""
 
 
@@ -56,7 +56,7 @@ class Returned:
 
 
 class InnerTasks:
-    """The actions that work right now, so that a run can stop them. One that ignores its cancellation is left behind."""
+    """The actions that work now, so that a run can stop them. One that ignores its cancellation is left behind."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
@@ -124,7 +124,9 @@ def check_output(spec: ActionSpec, value: Any, codecs: Codecs, limit: int) -> Re
     plain = to_plain(value, codecs)
     size = plain.size + sum(len(content) for _, _, content in plain.encoded)
     if size > limit:
-        raise LimitExceeded("output_bytes", f"{spec.name} returned about {size:,} bytes, more than the {limit:,} of one output")
+        raise LimitExceeded(
+            "output_bytes", f"{spec.name} returned about {size:,} bytes, more than the {limit:,} of one output"
+        )
     returns = spec.returns
     if returns is not None and returns.adapter is not None:
         # parts with a codec are gone from the plain form, so there the value itself is checked
@@ -174,10 +176,12 @@ class _Backoff(wait_base):
 
     def __call__(self, retry_state: RetryCallState) -> float:
         grown = self.policy.initial_interval * self.policy.backoff_factor ** (retry_state.attempt_number - 1)
-        return min(grown, self.policy.max_interval) + (random.uniform(0, min(1, grown)) if self.policy.jitter else 0)
+        jitter = random.uniform(0, min(1, grown)) if self.policy.jitter else 0  # noqa: S311 - no cryptography
+        return min(grown, self.policy.max_interval) + jitter
 
 
 def is_retried(error: BaseException, policy: RetryPolicy) -> bool:
+    """Tell whether `policy` makes another attempt after `error`."""
     if not isinstance(error, Exception) or isinstance(error, GraphBubbleUp | Stopped):
         return False
     if isinstance(error, FlowAttemptFailed):
@@ -188,7 +192,7 @@ def is_retried(error: BaseException, policy: RetryPolicy) -> bool:
     if isinstance(wanted, type):
         return isinstance(error, wanted)
     if isinstance(wanted, Sequence):
-        return isinstance(error, tuple(wanted))
+        return isinstance(error, tuple(cast("Sequence[type[Exception]]", wanted)))
     return bool(wanted(error))
 
 

@@ -34,7 +34,9 @@ class BackgroundExecutionHandle:
         self._on_complete = on_complete
         self._cancelled = False
         self._status: RunStatus = "pending"
-        self.task: asyncio.Task[ExecutionResult] = asyncio.create_task(self._drive(), name=f"goalgraph-background-{self.id}")
+        self.task: asyncio.Task[ExecutionResult] = asyncio.create_task(
+            self._drive(), name=f"goalgraph-background-{self.id}"
+        )
 
     def done(self) -> bool:
         """Whether the run has ended and `on_complete` has been called."""
@@ -71,7 +73,7 @@ class BackgroundExecutionHandle:
         except asyncio.CancelledError:  # the event loop closes, or somebody cancelled the task itself
             await self._complete(self._ended("cancelled", "Cancelled: the background task was cancelled"))
             raise
-        except Exception as error:  # noqa: BLE001 - a store that failed ends this run, and its caller has to hear of it
+        except Exception as error:
             logger.exception("background run %s failed", self.id)
             result = self._ended("failed", f"{type(error).__name__}: {error}")
         await self._complete(result)
@@ -91,7 +93,7 @@ class BackgroundExecutionHandle:
             answer = self._on_complete(result)
             if inspect.isawaitable(answer):
                 await answer
-        except Exception as error:  # noqa: BLE001 - a callback must not change the outcome of the run
+        except Exception as error:
             self.callback_error = error
             logger.exception("on_complete of run %s failed", self.id)
 
@@ -116,7 +118,9 @@ class BackgroundRuns:
         known = self._known.get(request.context.run_id)
         if known is not None:
             if known.plan_id != request.plan.id:
-                raise RunConflict(f"run {known.id!r} was started with another plan ({known.plan_id}); use a new exec_id")
+                raise RunConflict(
+                    f"run {known.id!r} was started with another plan ({known.plan_id}); use a new exec_id"
+                )
             return known
         handle = BackgroundExecutionHandle(self._executor, request, on_complete)
         self._known[handle.id] = handle

@@ -16,10 +16,10 @@ from planner.plan.value_check import brief, literal_faults
 
 
 class Values:
-    """Everything that bindings can reach at one moment of a run. Mappings and lists are looked into, attributes never."""
+    """What bindings can reach at one moment of a run. Mappings and lists are looked into, attributes never."""
 
     def __init__(self, user_inputs: Mapping[str, Any], results: Mapping[str, tuple[ActionSpec, Any, bool]]) -> None:
-        """Take the caller's inputs, and by step: the action, its whole value, and whether it is one value for each item."""
+        """Take the caller's inputs, and by step: its action, its whole value, and whether that is one for each item."""
         self.user_inputs = user_inputs
         self.results = results
 
@@ -56,15 +56,20 @@ def pick(spec: ActionSpec, value: Any, name: str, reference: Reference, place: s
 
 def follow(value: Any, path: Sequence[str | int], reference: Reference, place: str) -> Any:
     """Go down `path` through mappings by key and lists by position."""
+    current: object = value
     for part in path:
-        if isinstance(part, str) and isinstance(value, Mapping) and part in value:
-            value = cast("Mapping[str, Any]", value)[part]
-        elif isinstance(part, int) and isinstance(value, list | tuple) and part < len(cast("Sequence[Any]", value)):
-            value = cast("Sequence[Any]", value)[part]
+        if isinstance(part, str) and isinstance(current, Mapping) and part in current:
+            current = cast("Mapping[str, object]", current)[part]
+        elif isinstance(part, int) and (items := _sequence(current)) is not None and part < len(items):
+            current = items[part]
         else:
-            kind = "nothing" if value is None else f"a {type(value).__name__}"
+            kind = "nothing" if current is None else f"a {type(current).__name__}"
             raise BindingError(place, f"{reference} is not there: {kind} has no {part!r}")
-    return cast("Any", value)
+    return current
+
+
+def _sequence(value: object) -> Sequence[object] | None:
+    return cast("Sequence[object]", value) if isinstance(value, list | tuple) else None
 
 
 def resolve(value: Any, values: Values, item: Any, location: Location) -> Any:
@@ -85,9 +90,7 @@ def bind_inputs(step: PlanStep, spec: ActionSpec, values: Values, item: Any) -> 
     Raises:
         BindingError: a value is not there or does not fit; the message names the step and the input.
     """
-    plain = {
-        name: resolve(value, values, item, (step.id, name)) for name, value in step.inputs.items()
-    }
+    plain = {name: resolve(value, values, item, (step.id, name)) for name, value in step.inputs.items()}
     arguments = {name: _typed(spec.input(name), value, f"{step.id}.{name}") for name, value in plain.items()}
     return arguments, fingerprint(plain)
 

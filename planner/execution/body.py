@@ -6,18 +6,18 @@ it needs (planning.md section 6 has the measurements, and what goes wrong otherw
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphBubbleUp, GraphInterrupt
-from langgraph.func import entrypoint, task
-from langgraph.pregel import Pregel
+from langgraph.func import entrypoint  # pyright: ignore[reportMissingTypeStubs]  # typed in its source, without a py.typed
+from langgraph.pregel import Pregel  # pyright: ignore[reportMissingTypeStubs]  # typed in its source, without a py.typed
 
 from planner.execution.blobs import load
 from planner.execution.outcome import RECORD_VERSION, PendingInterrupt, StepOutcome
 from planner.execution.state import RunState
-from planner.execution.step import current_task_id, run_step
+from planner.execution.step import current_task_id, named_task, run_step
 from planner.execution.window import Window
 from planner.plan import PlanStep
 
@@ -29,7 +29,7 @@ def build_graph(state: RunState, saver: BaseCheckpointSaver[Any] | None) -> Preg
     async def goalgraph_run(start: dict[str, Any]) -> dict[str, Any]:
         return await body.run(start)
 
-    return entrypoint(checkpointer=saver)(goalgraph_run)
+    return cast("Pregel[Any, Any, Any, Any]", entrypoint(checkpointer=saver)(goalgraph_run))
 
 
 class _Body:
@@ -58,14 +58,20 @@ class _Body:
         await self.finished
         if state.interrupts:
             raise GraphInterrupt(())  # empty: the flows' own interrupts are stored where they were raised
-        return {"v": RECORD_VERSION, "plan_id": state.plan.id, "stop": state.stop_reason, "records": self.records, "start": start}
+        return {
+            "v": RECORD_VERSION,
+            "plan_id": state.plan.id,
+            "stop": state.stop_reason,
+            "records": self.records,
+            "start": start,
+        }
 
     def _task(self, step: PlanStep) -> Callable[[], Any]:
         async def run() -> dict[str, Any]:
             self.tasks_here[step.id] = current_task_id()
             return (await run_step(self.state, step)).to_record()
 
-        return _named(run, step.id)
+        return named_task(run, step.id)
 
     def _watch(self, step_id: str) -> Callable[[asyncio.Future[Any]], None]:
         def done(future: asyncio.Future[Any]) -> None:
@@ -85,7 +91,7 @@ class _Body:
         return done
 
     def _returned(self, step_id: str, record: dict[str, Any]) -> None:
-        """Settle the step when its record has been acknowledged: at once if it was stored in an earlier life of the run."""
+        """Settle the step when its record is acknowledged: at once if that was in an earlier life of the run."""
         self.records[step_id] = record
         here = self.tasks_here.get(step_id)
         acknowledgements = self.state.acknowledgements
@@ -145,7 +151,9 @@ class _Body:
         match outcome.status:
             case "succeeded":
                 spec, value, mapped = self.state.results[outcome.step_id]
-                outputs = named_outputs(value, single=spec.single_output, mapped=mapped, names=[slot.name for slot in spec.outputs])
+                outputs = named_outputs(
+                    value, single=spec.single_output, mapped=mapped, names=[slot.name for slot in spec.outputs]
+                )
                 publish("step_success", outcome.step_id, step_outputs=outputs, attempt=outcome.attempts)
             case "skipped":
                 publish("step_skipped", outcome.step_id, message=outcome.error, details={"reason": outcome.reason})
@@ -159,7 +167,9 @@ class _Body:
             pending = PendingInterrupt(id=interrupt.id, step_id=step_id, value=interrupt.value)
             if pending not in self.state.interrupts:
                 self.state.interrupts.append(pending)
-                self.state.publisher.publish("waiting", step_id, details={"interrupt": interrupt.id, "value": interrupt.value})
+                self.state.publisher.publish(
+                    "waiting", step_id, details={"interrupt": interrupt.id, "value": interrupt.value}
+                )
         future = self.state.future(step_id)
         if not future.done():
             future.set_exception(GraphInterrupt(()))
@@ -169,7 +179,9 @@ class _Body:
     def _fatal(self, error: BaseException) -> None:
         """End the run in this process: its store refused a write, or something of ours is broken."""
         if not self.finished.done():
-            self.finished.set_exception(error) if not isinstance(error, asyncio.CancelledError) else self.finished.cancel()
+            self.finished.set_exception(error) if not isinstance(
+                error, asyncio.CancelledError
+            ) else self.finished.cancel()
         self.window.leave()
 
     def _count(self) -> None:
@@ -185,7 +197,3 @@ def named_outputs(value: Any, *, single: bool, mapped: bool, names: list[str]) -
     if mapped:
         return {name: [one.get(name) for one in value] for name in names}
     return dict(value)
-
-
-def _named(run: Callable[[], Coroutine[Any, Any, dict[str, Any]]], name: str) -> Callable[[], Any]:
-    return task(run, name=name)  # pyright: ignore[reportCallIssue, reportReturnType]  # overloads know decorators only

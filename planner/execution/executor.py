@@ -1,11 +1,11 @@
-"""A plan becomes a result: check it, run it as a LangGraph graph in a context of its own, and gather what became of it."""
+"""A plan becomes a result: check it, run it as a LangGraph graph in its own context, gather what became of it."""
 
 import asyncio
 import contextvars
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables.config import RunnableConfig, var_child_runnable_config
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -15,7 +15,7 @@ from planner.catalog import ActionCatalog, ActionSpec
 from planner.context import RunContext
 from planner.errors import BindingError, RunConflict
 from planner.events import ExecutionEvent, ExecutionEventCallback
-from planner.execution.acknowledge import AcknowledgingSaver, Acknowledgements
+from planner.execution.acknowledge import Acknowledgements, AcknowledgingSaver
 from planner.execution.bind import Values, resolve
 from planner.execution.blobs import load
 from planner.execution.body import build_graph as build_langgraph
@@ -112,7 +112,8 @@ class PlanExecutor:
         specs = {step.id: resolve_step(step, self.catalog) for step in plan.steps}
         waiting = [f"{step} ({spec.name})" for step, spec in specs.items() if spec.policy.approval]
         if waiting:
-            reason = f"ApprovalRequired: {', '.join(waiting)} may only run when a person agrees, and nobody can be asked here"
+            names = ", ".join(waiting)
+            reason = f"ApprovalRequired: {names} may only run when a person agrees, and nobody can be asked here"
             return _refusal(request, reason, validation)
         described = [spec.name for spec in specs.values() if spec.call is None]
         if described:
@@ -134,7 +135,12 @@ class PlanExecutor:
         bindings = {step.id: {name: shown(value) for name, value in step.inputs.items()} for step in request.plan.steps}
         preview = Preview(order=graph.order, bindings=bindings, estimate=estimate(request.plan, self.catalog))
         return ExecutionResult(
-            ok=True, outputs={}, status="pending", run_id=request.context.run_id, plan_id=request.plan.id, preview=preview
+            ok=True,
+            outputs={},
+            status="pending",
+            run_id=request.context.run_id,
+            plan_id=request.plan.id,
+            preview=preview,
         )
 
     async def _run(self, request: RunRequest) -> ExecutionResult:
@@ -181,12 +187,17 @@ class PlanExecutor:
             start, final = await self._known(config, state)
             if final is None:
                 left = self.limits.run_timeout - (datetime.now(UTC) - (start or _start(state))["started_at"])
-                message = f"LimitExceeded: the run took longer than the limit 'run_timeout' of {self.limits.run_timeout}"
+                message = (
+                    f"LimitExceeded: the run took longer than the limit 'run_timeout' of {self.limits.run_timeout}"
+                )
                 deadline = loop.call_later(max(0.0, left.total_seconds()), state.stop, "deadline", message, 0)
-                state.publisher.publish("start", message=state.plan.goal or None, details={"resumed": start is not None})
+                state.publisher.publish(
+                    "start", message=state.plan.goal or None, details={"resumed": start is not None}
+                )
                 graph = build_langgraph(state, self._saver(state))
-                given = _start(state) if start is None else Command(resume=dict(request.answers)) if request.answers else None
-                final = await graph.ainvoke(given, config, durability="sync" if self.checkpointer else None)
+                given = _start(state) if start is None else _answers(request)
+                durability = None if self.checkpointer is None else "sync"
+                final = _mapping(await cast("Any", graph).ainvoke(given, config, durability=durability))
             else:
                 await self._restore(final, state)
             return self._result(request, state, final, loop.time() - began)
@@ -201,7 +212,9 @@ class PlanExecutor:
             return None
         return AcknowledgingSaver(self.checkpointer, state.acknowledgements)
 
-    async def _known(self, config: RunnableConfig, state: RunState) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    async def _known(
+        self, config: RunnableConfig, state: RunState
+    ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
         """Return how the run was started and what it ended with, as far as the checkpointer knows.
 
         The versions of the actions that it was started with are taken over.
@@ -210,9 +223,9 @@ class PlanExecutor:
         if found is None:
             return None, None
         values = found.checkpoint["channel_values"]
-        final = values.get("__end__")
-        start = final["start"] if isinstance(final, dict) and "start" in final else values.get("__start__")
-        if not isinstance(start, dict) or start.get("plan_id") != state.plan.id:
+        final = _mapping(values.get("__end__"))
+        start = _mapping(final["start"] if final is not None and "start" in final else values.get("__start__"))
+        if start is None or start.get("plan_id") != state.plan.id:
             raise RunConflict(f"run {state.context.run_id!r} was started with another plan; use a new run id")
         state.specs = {step_id: self.catalog.get_action(ref) for step_id, ref in start["refs"].items()}
         return start, final
@@ -227,7 +240,9 @@ class PlanExecutor:
                 state.results[step_id] = (state.specs[step_id], value, state.steps[step_id].for_each is not None)
         state.stop_reason = final["stop"]
 
-    def _result(self, request: RunRequest, state: RunState, final: Mapping[str, Any] | None, seconds: float) -> ExecutionResult:
+    def _result(
+        self, request: RunRequest, state: RunState, final: Mapping[str, Any] | None, seconds: float
+    ) -> ExecutionResult:
         status = _status(state)
         if final is None or "records" not in final:
             status = "waiting"
@@ -260,10 +275,19 @@ class PlanExecutor:
         )
 
 
+def _mapping(value: object) -> dict[str, Any] | None:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
 def _start(state: RunState) -> dict[str, Any]:
     """What a run is started with: enough to know it again, and no input, since inputs may be secret."""
     refs = {step_id: spec.ref for step_id, spec in state.specs.items()}
     return {"v": RECORD_VERSION, "plan_id": state.plan.id, "refs": refs, "started_at": state.started_at}
+
+
+def _answers(request: RunRequest) -> Command[Any] | None:
+    """What a run that was started before is resumed with."""
+    return Command(resume=dict(request.answers)) if request.answers else None
 
 
 def _status(state: RunState) -> RunStatus:

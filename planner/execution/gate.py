@@ -2,7 +2,7 @@
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from weakref import WeakKeyDictionary
 
@@ -30,7 +30,7 @@ class PriorityGate:
         self._schedule()
 
     @asynccontextmanager
-    async def hold(self, priority: int) -> AsyncIterator[None]:
+    async def hold(self, priority: int) -> AsyncGenerator[None]:
         """Wait for a place and keep it."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._arrivals += 1
@@ -77,7 +77,7 @@ class Gates:
         self._actions: dict[str, PriorityGate] = {}
 
     @asynccontextmanager
-    async def hold(self, spec: ActionSpec, priority: int) -> AsyncIterator[None]:
+    async def hold(self, spec: ActionSpec, priority: int) -> AsyncGenerator[None]:
         """Wait until one call of `spec` may start; the action's own limit first, so that it keeps nobody else out."""
         limit = spec.policy.max_concurrency
         if limit is None and spec.policy.rate is None:

@@ -74,7 +74,9 @@ class StepOutcome:
         """
         fields = dict(record)
         if fields.pop("v") != RECORD_VERSION:
-            raise ValueError(f"step {record.get('step_id')!r} was recorded by another version of goalgraph ({record['v']})")
+            raise ValueError(
+                f"step {record.get('step_id')!r} was recorded by another version of goalgraph ({record['v']})"
+            )
         fields["blobs"] = tuple((tuple(path), digest, codec, size) for path, digest, codec, size in fields["blobs"])
         return cls(**fields)
 

@@ -30,7 +30,9 @@ class Publisher:
         """Record that something happened now."""
         if phase == "step_progress" and self._count >= self._limit:
             if self._count == self._limit:
-                logger.warning("run %s met the limit 'events' of %d; progress is no longer told", self._run_id, self._limit)
+                logger.warning(
+                    "run %s met the limit 'events' of %d; progress is no longer told", self._run_id, self._limit
+                )
             self._limit = -1
             return
         if self._listener is None and phase not in ERROR_PHASES:

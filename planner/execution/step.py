@@ -7,11 +7,21 @@ from typing import Any, cast
 
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
-from langgraph.func import task
+from langgraph.func import task  # pyright: ignore[reportMissingTypeStubs]  # typed in its source, without a py.typed
 
 from planner.catalog import ActionContext, ActionSpec
+from planner.catalog.spec import ActionCall
 from planner.errors import BindingError, LimitExceeded
-from planner.execution.attempt import FlowAttemptFailed, Returned, Stopped, check_output, guarded, is_retried, redact, with_retries
+from planner.execution.attempt import (
+    FlowAttemptFailed,
+    Returned,
+    Stopped,
+    check_output,
+    guarded,
+    is_retried,
+    redact,
+    with_retries,
+)
 from planner.execution.bind import bind_inputs, holds, resolve
 from planner.execution.blobs import live_value, load, set_aside
 from planner.execution.outcome import SkipReason, StepOutcome
@@ -24,7 +34,7 @@ REVISION = 0
 
 
 async def run_step(state: RunState, step: PlanStep) -> StepOutcome:
-    """Return what became of `step`. A failed action is an outcome; what is raised is LangGraph's own, or a failed store."""
+    """Return what became of `step`. A failed action is an outcome; only LangGraph's own and failed stores are raised."""
     spec = state.specs[step.id]
     waits = {other: await state.future(other) for other in state.graph.edges[step.id]}
     if (why := _blocked(state, step, waits)) is not None:
@@ -62,7 +72,9 @@ def _blocked(state: RunState, step: PlanStep, waits: Mapping[str, StepOutcome]) 
 class Unit:
     """One call of an action: a whole step, or one item of a mapped one."""
 
-    def __init__(self, state: RunState, step: PlanStep, spec: ActionSpec, index: int | None = None, item: Any = None) -> None:
+    def __init__(
+        self, state: RunState, step: PlanStep, spec: ActionSpec, index: int | None = None, item: Any = None
+    ) -> None:
         self.state = state
         self.step = step
         self.spec = spec
@@ -80,7 +92,6 @@ class Unit:
         state.attempts += 1
         if (limit := state.spend(self.spec)) is not None:
             raise LimitExceeded(limit, f"another call of {self.spec.name} would pass what the run may spend")
-        assert self.spec.call is not None  # the executor refuses plans with actions that are only described
         context = ActionContext(
             run_id=state.context.run_id,
             step_id=self.step.id,
@@ -89,12 +100,13 @@ class Unit:
             identity=state.context.identity,
             on_report=self._report,
         )
-        work = guarded(self.spec.call(arguments, context, state.context.resources))
+        call = cast("ActionCall", self.spec.call)  # the executor refuses plans with actions that are only described
+        work = guarded(call(arguments, context, state.context.resources))
         value = await state.inner.run(work, self.spec.policy.timeout or state.limits.step_timeout)
         return check_output(self.spec, value, state.codecs, state.limits.output_bytes)
 
     async def flow_attempt(self, arguments: Mapping[str, Any], number: int) -> tuple[Any, list[Any]]:
-        """Call a flow once, as a task of its own, so that a resumed run goes on inside the attempt that was under way."""
+        """Call a flow once, as a task of its own, so that a resumed run goes on inside the attempt that it was in."""
         self.attempts = number
 
         async def attempt() -> dict[str, Any]:
@@ -143,10 +155,14 @@ async def _run_unit(state: RunState, step: PlanStep, unit: Unit) -> StepOutcome:
         started_at = datetime.now(UTC)
         if unit.index is None:
             state.publisher.publish("step_start", step.id, attempt=1)
-        outcome = StepOutcome(step_id=step.id, ref=spec.ref, status="succeeded", inputs_hash=inputs_hash, started_at=started_at)
+        outcome = StepOutcome(
+            step_id=step.id, ref=spec.ref, status="succeeded", inputs_hash=inputs_hash, started_at=started_at
+        )
         if spec.policy.idempotent == "no" and await unit.was_in_flight():
             error = "it was in flight when the run stopped, and may or may not have taken effect"
-            return replace(outcome, status="unknown", error_type="UnknownOutcome", error=error, finished_at=datetime.now(UTC))
+            return replace(
+                outcome, status="unknown", error_type="UnknownOutcome", error=error, finished_at=datetime.now(UTC)
+            )
         try:
             value, blobs, live = await _call(state, unit, arguments)
         except GraphBubbleUp:
@@ -180,7 +196,9 @@ async def _call(state: RunState, unit: Unit, arguments: Mapping[str, Any]) -> tu
         )
         whole = StepOutcome(step_id=unit.step.id, ref=unit.spec.ref, status="succeeded", value=value, blobs=parts)
         return value, parts, await load(whole, state.blobs, state.codecs)
-    returned = await with_retries(lambda number: unit.attempt(arguments, number), policy, on_retry=on_retry, pause=state.pause)
+    returned = await with_retries(
+        lambda number: unit.attempt(arguments, number), policy, on_retry=on_retry, pause=state.pause
+    )
     value, blobs = await set_aside(returned, unit.spec, state.blobs, state.limits.blob_bytes)
     return value, blobs, live_value(returned)
 
@@ -192,7 +210,9 @@ async def _run_items(state: RunState, step: PlanStep, spec: ActionSpec) -> StepO
         raise BindingError(f"{step.id}.for_each", f"{step.for_each} gave a {type(items).__name__}, not a list")
     todo = cast("list[Any]", items)
     if len(todo) > state.limits.items:
-        raise LimitExceeded("items", f"for_each of {step.id!r} has {len(todo):,} items, more than {state.limits.items:,}")
+        raise LimitExceeded(
+            "items", f"for_each of {step.id!r} has {len(todo):,} items, more than {state.limits.items:,}"
+        )
     started_at = datetime.now(UTC)
     state.publisher.publish("step_start", step.id, details={"items": len(todo)})
     outcomes: list[StepOutcome] = []
@@ -200,7 +220,9 @@ async def _run_items(state: RunState, step: PlanStep, spec: ActionSpec) -> StepO
     def count(record: Mapping[str, Any]) -> None:
         outcomes.append(StepOutcome.from_record(record))
         done = len(outcomes)
-        state.publisher.publish("step_progress", step.id, progress=done / len(todo), details={"items": done, "of": len(todo)})
+        state.publisher.publish(
+            "step_progress", step.id, progress=done / len(todo), details={"items": done, "of": len(todo)}
+        )
 
     window = Window(state.limits.window)
     calls = [_item_call(state, step, spec, at, item) for at, item in enumerate(todo)]
@@ -211,7 +233,9 @@ async def _run_items(state: RunState, step: PlanStep, spec: ActionSpec) -> StepO
     return await _gather(state, step, spec, ordered, started_at)
 
 
-def _item_call(state: RunState, step: PlanStep, spec: ActionSpec, at: int, item: Any) -> Callable[[], Awaitable[dict[str, Any]]]:
+def _item_call(
+    state: RunState, step: PlanStep, spec: ActionSpec, at: int, item: Any
+) -> Callable[[], Awaitable[dict[str, Any]]]:
     unit = Unit(state, step, spec, at, item)
 
     async def run() -> dict[str, Any]:
@@ -229,13 +253,13 @@ async def _gather(
 ) -> StepOutcome:
     """Make one outcome of those of the items: the first failure, or the list of what they returned."""
     attempts = sum(item.attempts for item in items)
-    times = {"started_at": started_at, "finished_at": datetime.now(UTC)}
+    now = datetime.now(UTC)
     bad = next(((at, item) for at, item in enumerate(items) if item.status != "succeeded"), None)
     if bad is not None:
         at, item = bad
         done = sum(one.status == "succeeded" for one in items)
         error = f"item {at}: {item.error} ({done} of {len(items)} items succeeded)"
-        return replace(item, error=error, attempts=attempts, inputs_hash=None, **times)
+        return replace(item, error=error, attempts=attempts, inputs_hash=None, started_at=started_at, finished_at=now)
     blobs = [((at, *path), *rest) for at, item in enumerate(items) for path, *rest in item.blobs]
     outcome = StepOutcome(
         step_id=step.id,
@@ -244,7 +268,8 @@ async def _gather(
         value=[item.value for item in items],
         blobs=cast("Any", blobs),
         attempts=attempts,
-        **times,
+        started_at=started_at,
+        finished_at=now,
     )
     state.results[step.id] = (spec, await load(outcome, state.blobs, state.codecs), True)
     return outcome
@@ -252,12 +277,17 @@ async def _gather(
 
 def nested(name: str, work: Callable[[], Coroutine[Any, Any, Any]]) -> Awaitable[Any]:
     """Call `work` as a LangGraph task of its own, inside the current one."""
-    return cast("Awaitable[Any]", task(work, name=name)())  # pyright: ignore[reportCallIssue]  # overloads know decorators only
+    return cast("Awaitable[Any]", named_task(work, name)())
+
+
+def named_task(work: Callable[[], Coroutine[Any, Any, Any]], name: str) -> Callable[[], Any]:
+    """Return `work` as a LangGraph task called `name`."""
+    return cast("Callable[[], Any]", task(name=name)(work))
 
 
 def current_task_id() -> str:
     """Return the id that LangGraph gave the task that runs now; its writes are acknowledged under it."""
-    return str(get_config()["configurable"]["__pregel_task_id"])
+    return str(get_config().get("configurable", {})["__pregel_task_id"])
 
 
 def _skipped(step: PlanStep, spec: ActionSpec, reason: SkipReason, message: str) -> StepOutcome:

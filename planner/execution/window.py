@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Window:
-    """At most `size` unfinished calls. LangGraph's cost for each open task grows with their number (planning.md section 6)."""
+    """At most `size` unfinished calls: what LangGraph does for each grows with how many are open."""
 
     def __init__(self, size: int) -> None:
         self._places = asyncio.Semaphore(size)

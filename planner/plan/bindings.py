@@ -1,4 +1,7 @@
-"""The binding language: `${user.key}`, `${step.output.path[0]}`, `${item}`, alone or inside text; `$${` is a literal `${`."""
+r"""The binding language: `${user.key}`, `${step.output.path[0]}`, `${item}`, alone or inside text.
+
+`$${` is a literal `${`. A key that is no name is quoted: `${user["first name"]}`, with `\"` and `\\` inside.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +17,10 @@ STEP_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}\Z")
 
 _NAME = r"(?!__)[^\W\d][\w-]*"
 _ROOT = re.compile(rf"\s*({_NAME})")
-_PART = re.compile(rf"""\.({_NAME}|\d+)|\[\s*(\d+)\s*\]|\["([^"\]]+)"\]|\['([^'\]]+)'\]""")
+_PART = re.compile(
+    rf"""\.({_NAME})|\.(\d{{1,9}})|\[\s*(\d{{1,9}})\s*\]|\["((?:[^"\\]|\\.)*)"\]|\['((?:[^'\\]|\\.)*)'\]""", re.DOTALL
+)
+_ESCAPED = re.compile(r"\\([\\\"'])")
 _OPENING = re.compile(r"\$?\$\{")
 
 
@@ -27,11 +33,7 @@ class Reference:
     path: tuple[str | int, ...] = ()
 
     def __str__(self) -> str:
-        parts = (
-            f"[{part}]" if isinstance(part, int) else f".{part}" if _plain(part) else f'["{part}"]'
-            for part in self.path
-        )
-        return f"${{{self.root}{''.join(parts)}}}"
+        return f"${{{self.root}{''.join(map(_step, self.path))}}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def texts(value: Any, location: Location = ()) -> Iterator[tuple[Location, str]]
             yield where, current
         elif isinstance(current, Mapping):
             items = cast("Mapping[str, Any]", current)
-            pending.extend(((*where, key), item) for key, item in reversed(items.items()))
+            pending.extend(((*where, key), items[key]) for key in reversed(list(items)))
         elif isinstance(current, list | tuple):
             sequence = cast("Sequence[Any]", current)
             pending.extend(((*where, at), sequence[at]) for at in reversed(range(len(sequence))))
@@ -140,16 +142,18 @@ def _parse_reference(text: str, start: int) -> tuple[Reference, int]:
     at = root.end()
     path: list[str | int] = []
     while (part := _PART.match(text, at)) is not None:
-        name, index, double, single = part.groups()
-        path.append(
-            int(index) if index is not None else int(name) if name and name.isdigit() else name or double or single
-        )
+        name, *indexes, double, single = part.groups()
+        index = next((digits for digits in indexes if digits is not None), None)
+        quoted = single if double is None else double
+        path.append(int(index) if index is not None else name if name is not None else _ESCAPED.sub(r"\1", quoted))
         at = part.end()
     at = _skip_space(text, at)
     if not text.startswith("}", at):
+        fault = "is not closed by }, or has a character that no name may have"
+        if text.startswith(".__", at):
+            fault = "goes on with two underscores; only keys and positions can be bound, never attributes"
         raise InvalidReference(
-            f"{_short(text)}: the binding that starts with ${{{root.group(1)} is not closed by }} or has a character that "
-            "no name may have; write $${ for a literal ${"
+            f"{_short(text)}: the binding that starts with ${{{root.group(1)} {fault}; write $${{ for a literal ${{"
         )
     return Reference(root.group(1), tuple(path)), at + 1
 
@@ -170,8 +174,14 @@ def _merge(parts: Sequence[str | Reference]) -> list[str | Reference]:
     return merged
 
 
-def _plain(part: str) -> bool:
-    return re.fullmatch(_NAME, part) is not None
+def _step(part: str | int) -> str:
+    """Write one step of a path as it can be read again."""
+    if isinstance(part, int):
+        return f"[{part}]"
+    if re.fullmatch(_NAME, part):
+        return f".{part}"
+    quoted = part.replace("\\", "\\\\").replace('"', '\\"')
+    return f'["{quoted}"]'
 
 
 def _short(text: str) -> str:

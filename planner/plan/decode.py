@@ -13,7 +13,7 @@ from planner.plan.issues import ValidationIssue
 from planner.plan.json_text import Reading, read_json
 from planner.plan.json_values import Fault, Path, clean
 from planner.plan.models import CandidatePlan
-from planner.plan.patches import ABSENT, Patch
+from planner.plan.patches import Patch
 
 WRAPPERS = ("plan", "candidate_plan", "result", "output", "answer", "response", "arguments", "parameters")
 """Keys that models put around a plan."""
@@ -55,8 +55,9 @@ class Decoded:
 def decode_plan(source: str | bytes | Mapping[str, Any], limits: Limits, *, reshape: Reshape | None = None) -> Decoded:
     """Read a plan, never raising for any text or JSON.
 
-    Text may be fenced, stand in prose, be Python, have trailing commas or lack its last braces; each change to it is
-    a patch with an empty path. Where it is not certain what was meant, the plan comes with issues.
+    Text may be fenced, stand in prose, be Python, have trailing commas or lack its last braces. Each change is a patch
+    with an empty path, for it was made before there was a plan. Where it is not certain what was meant, the plan comes
+    with issues.
 
     Args:
         source: A text, its bytes, or data.
@@ -154,12 +155,8 @@ def _mend_step(at: int, step: dict[str, Any], patches: list[Patch]) -> dict[str,
     for key, value in step.items():
         name = STEP_FIELDS.get(key, key)
         if name != key and name not in step and name not in mended:
-            patches.append(
-                Patch(path=("steps", at, key), before=value, after=ABSENT, reason=f"{key!r} is called {name!r} here")
-            )
-            patches.append(
-                Patch(path=("steps", at, name), before=ABSENT, after=value, reason=f"{key!r} is called {name!r} here")
-            )
+            reason = f"{show(('steps', at, key))} is called {name!r} here"
+            patches.append(Patch(path=(), before=key, after=name, reason=reason))
             mended[name] = value
         else:
             mended[key] = value
@@ -171,8 +168,9 @@ def _keep_remarks(value: dict[str, Any], path: Path, patches: list[Patch]) -> di
     extras: Any = value.get("extras") or {}
     if not remarks or not isinstance(extras, dict):
         return value
-    for key, item in remarks.items():
-        patches.append(Patch(path=(*path, key), before=item, after=ABSENT, reason="a remark, kept in extras"))
+    for key in remarks:
+        reason = f"{show((*path, key))} is a remark, kept in extras"
+        patches.append(Patch(path=(), before=key, after="extras", reason=reason))
     kept = {key: item for key, item in value.items() if key not in remarks}
     return {**kept, "extras": {**remarks, **cast("dict[str, Any]", extras)}}
 
@@ -200,7 +198,8 @@ def _name_numbers(data: dict[str, Any], patches: list[Patch]) -> dict[str, Any]:
             case _:
                 return value
         if new != value:
-            patches.append(Patch(path=path, before=value, after=new, reason="a step's id starts with a letter"))
+            reason = f"{show(path)}: a step's id starts with a letter"
+            patches.append(Patch(path=(), before=value, after=new, reason=reason))
         return new
 
     return cast("dict[str, Any]", rename(data, ()))

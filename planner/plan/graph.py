@@ -8,6 +8,8 @@ from enum import Enum
 from planner.plan.bindings import RESERVED_ROOTS, Location, Reference, references_in
 from planner.plan.models import CandidatePlan, PlanStep
 
+MAX_CYCLES = 100
+
 
 class EdgeKind(Enum):
     """Why one step waits for another; the strongest reason counts."""
@@ -69,27 +71,35 @@ def build_graph(plan: CandidatePlan) -> PlanGraph:
 
 
 def find_cycles(graph: PlanGraph) -> list[list[str]]:
-    """Return each cycle once, as the steps on the way round, starting with the one that sorts first."""
+    """Return the ways round, each once and starting with the step that sorts first; at most `MAX_CYCLES`.
+
+    Each goes through a dependency that no other goes through, and without these dependencies there is no cycle left.
+    """
     rest = {
-        step: [other for other in waits if other not in graph.levels]
+        step: sorted(other for other in waits if other not in graph.levels)
         for step, waits in graph.edges.items()
         if step not in graph.levels
     }
     cycles: list[list[str]] = []
     done: set[str] = set()
     for start in sorted(rest):
-        way: list[str] = []
-        position: dict[str, int] = {}
-        current: str | None = start
-        while current is not None and current not in done and current not in position:
-            position[current] = len(way)
-            way.append(current)
-            current = next((other for other in rest[current] if other not in done), None)
-        if current is not None and current in position:
-            cycle = way[position[current] :]
-            first = cycle.index(min(cycle))
-            cycles.append(cycle[first:] + cycle[:first])
-        done.update(way)
+        if start in done:
+            continue
+        way, position, pending = [start], {start: 0}, [iter(rest[start])]
+        while pending and len(cycles) < MAX_CYCLES:
+            other = next(pending[-1], None)
+            if other is None:
+                pending.pop()
+                done.add(step := way.pop())
+                del position[step]
+            elif other in position:
+                cycle = way[position[other] :]
+                first = cycle.index(min(cycle))
+                cycles.append(cycle[first:] + cycle[:first])
+            elif other not in done:
+                position[other] = len(way)
+                way.append(other)
+                pending.append(iter(rest[other]))
     return cycles
 
 

@@ -1,12 +1,13 @@
 """What is wrong with a plan, and where: one value for each fault, and the verdict over all of them."""
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from typing import Any, Literal
 
 IssueKind = Literal[
-    "unknown_action", "action_mismatch", "duplicate_step", "reserved_step_id", "empty_plan", "unknown_step", "unknown_output",
-    "cycle", "missing_input", "unknown_input", "type_mismatch", "invalid_literal", "invalid_step_id", "forbidden_action",
-    "over_budget", "unused_step", "point_of_no_return", "undecodable",
+    "unknown_action", "action_mismatch", "duplicate_step", "reserved_step_id", "empty_plan", "unknown_step",
+    "unknown_output", "cycle", "missing_input", "unknown_input", "type_mismatch", "invalid_literal", "invalid_step_id",
+    "forbidden_action", "over_budget", "unused_step", "point_of_no_return", "undecodable",
 ]  # fmt: skip
 
 WARNINGS: frozenset[IssueKind] = frozenset({"unused_step", "point_of_no_return"})
@@ -23,7 +24,7 @@ class ValidationIssue:
     field: str
     """The input, or where in the step the fault is, such as `inputs.by[0]` or `when`; empty for the whole step."""
     message: str
-    details: dict[str, Any] = field(default_factory=dict[str, Any])
+    details: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     """Facts for programs: candidates, schemas, the names that are known."""
 
     @property
@@ -40,7 +41,7 @@ class ValidationResult:
     """Nothing structural, and nothing missing from the user."""
     issues: list[ValidationIssue]
     has_structural_errors: bool = False
-    missing_user_bindings: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    missing_user_bindings: dict[str, list[str]] = dataclasses.field(default_factory=dict[str, list[str]])
     """Key → the places that need it, as `step.input`."""
 
     @classmethod
@@ -57,21 +58,16 @@ class ValidationResult:
         """Return one line for each issue and missing key, as people and models read them."""
         if self.ok and not self.issues:
             return "Plan is valid."
-        lines = [
-            "Plan is valid, with warnings:"
-            if self.ok
-            else "Plan is invalid:"
-            if self.has_structural_errors
-            else "Plan is incomplete:"
-        ]
-        lines += [
+        verdict = "Plan is valid, with warnings:" if self.ok else "Plan is invalid:"
+        if not self.ok and not self.has_structural_errors:
+            verdict = "Plan is incomplete:"
+        issues = (
             f"- [{issue.kind}] step={issue.step_id} field={issue.field}: {issue.message}" for issue in self.issues
-        ]
-        lines += [
-            f"- [missing_user_input] {key}: needed by {', '.join(places)}"
-            for key, places in self.missing_user_bindings.items()
-        ]
-        return "\n".join(lines)
+        )
+        missing = (
+            f"- [missing_user_input] {key}: needed by {', '.join(at)}" for key, at in self.missing_user_bindings.items()
+        )
+        return "\n".join([verdict, *issues, *missing])
 
 
 @dataclass(frozen=True, slots=True)

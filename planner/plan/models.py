@@ -4,11 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from planner.catalog import ActionCatalog, ActionSpec
+from planner.catalog.catalog import in_group
 from planner.errors import InvalidPlan, UnknownAction
 
 Operator = Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "exists", "truthy"]
@@ -64,14 +65,15 @@ class PlanStep(PlanValue):
         """Accept a step's id alone in `after`, and ids given as numbers, as models do."""
         if not isinstance(data, Mapping):
             return data
-        given: dict[str, Any] = dict(data)  # pyright: ignore[reportUnknownArgumentType] -- raw JSON
-        if isinstance(given.get("id"), int):
+        given = dict(cast("Mapping[str, Any]", data))
+        if type(given.get("id")) is int:
             given["id"] = str(given["id"])
         after = given.get("after")
         if isinstance(after, str):
             after = [after]
         if isinstance(after, Sequence):
-            given["after"] = tuple({"step": item} if isinstance(item, str) else item for item in after)  # pyright: ignore[reportUnknownVariableType] -- raw JSON
+            entries = cast("Sequence[Any]", after)
+            given["after"] = tuple({"step": entry} if isinstance(entry, str) else entry for entry in entries)
         for name in ("inputs", "extras", "after"):
             if given.get(name, ...) is None:
                 del given[name]
@@ -82,23 +84,23 @@ class PlanStep(PlanValue):
         """Read a step.
 
         Raises:
-            pydantic.ValidationError (a ValueError): a field is missing or of the wrong type.
+            pydantic.ValidationError (a ValueError): a field is missing, unknown or of the wrong type.
         """
-        return cls.model_validate(dict(data))
+        return cls.model_validate(data)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the shape that `from_dict` reads; the fields that a seed's step does not have only when they are set."""
+        """Return the shape that `from_dict` reads: a seed's fields, and the others where they are set; a copy."""
         shape: dict[str, Any] = {
             "id": self.id,
             "action": self.action,
             "action_ref": self.action_ref,
-            "inputs": self.inputs,
-            "extras": self.extras,
+            "inputs": copied(self.inputs),
+            "extras": copied(self.extras),
         }
         if self.for_each is not None:
-            shape["for_each"] = self.for_each
+            shape["for_each"] = copied(self.for_each)
         if self.when is not None:
-            shape["when"] = self.when.model_dump()
+            shape["when"] = {"ref": self.when.ref, "op": self.when.op, "value": copied(self.when.value)}
         if self.after:
             shape["after"] = [item.step if item.required else item.model_dump() for item in self.after]
         if self.optional:
@@ -122,7 +124,7 @@ class CandidatePlan(PlanValue):
     def _absent_is_empty(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        given: dict[str, Any] = dict(data)  # pyright: ignore[reportUnknownArgumentType] -- raw JSON
+        given = dict(cast("Mapping[str, Any]", data))
         given.pop("plan_version", None)  # aethergraph's models write it
         return {key: value for key, value in given.items() if value is not None}
 
@@ -133,15 +135,15 @@ class CandidatePlan(PlanValue):
         Raises:
             pydantic.ValidationError (a ValueError): a field is missing, unknown or of the wrong type.
         """
-        return cls.model_validate(dict(data))
+        return cls.model_validate(data)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the shape that `from_dict` reads."""
-        shape: dict[str, Any] = {"steps": [step.to_dict() for step in self.steps], "extras": self.extras}
+        """Return the shape that `from_dict` reads; a copy."""
+        shape: dict[str, Any] = {"steps": [step.to_dict() for step in self.steps], "extras": copied(self.extras)}
         if self.goal:
             shape = {"goal": self.goal, **shape}
         if self.outputs:
-            shape["outputs"] = self.outputs
+            shape["outputs"] = copied(self.outputs)
         return shape
 
     @cached_property
@@ -163,6 +165,7 @@ class CandidatePlan(PlanValue):
             UnknownAction: a step names an action that the catalog does not have.
             InvalidPlan: a step names two different actions.
         """
+        groups = None if flow_ids is None else set(flow_ids)
         steps: list[PlanStep] = []
         for step in self.steps:
             spec = resolve_step(step, catalog)
@@ -170,11 +173,29 @@ class CandidatePlan(PlanValue):
                 raise InvalidPlan(
                     f"step {step.id!r} names the action {step.action!r} and the reference {step.action_ref!r}"
                 )
-            visible = catalog.get_action_by_name(spec.name, flow_ids=flow_ids, include_global=include_global)
-            if visible is None:
-                raise UnknownAction(spec.name, [other.name for other in catalog.iter_actions(flow_ids=flow_ids)])
+            if not in_group(spec, groups, include_global=include_global):
+                visible = catalog.iter_actions(flow_ids=flow_ids, include_global=include_global)
+                raise UnknownAction(spec.name, [other.name for other in visible])
             steps.append(step.model_copy(update={"action": spec.name, "action_ref": spec.ref}))
         return self.model_copy(update={"steps": tuple(steps)})
+
+
+def copied(value: Any) -> Any:
+    """Copy the lists and dictionaries of `value`, however deep, and nothing else."""
+    root = [value]
+    seen: dict[int, Any] = {}  # what contains itself is copied as that
+    pending: list[tuple[Any, Any]] = [(root, 0)]
+    while pending:
+        holder, key = pending.pop()
+        current: Any = holder[key]
+        if type(current) not in (dict, list):
+            continue
+        if id(current) not in seen:
+            copy: Any = current.copy()
+            seen[id(current)] = copy
+            pending.extend((copy, at) for at in (copy if isinstance(current, dict) else range(len(copy))))
+        holder[key] = seen[id(current)]
+    return root[0]
 
 
 def resolve_step(step: PlanStep, catalog: ActionCatalog) -> ActionSpec:

@@ -37,7 +37,7 @@ class Life:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class State(TypedDict, total=False):
+class State(TypedDict):
     seed: int
     total: int
 
@@ -46,7 +46,6 @@ def make_catalog(life: Life) -> ActionCatalog:
     @action
     async def number(ctx: ActionContext, value: int) -> int:
         life.write(f"run {ctx.step_id}")
-        await asyncio.sleep(0)
         return value
 
     @action
@@ -66,11 +65,11 @@ def make_catalog(life: Life) -> ActionCatalog:
 
     async def double(state: State) -> State:
         life.write("run flow:double")
-        return {"total": state["seed"] * 2}
+        return {"seed": state["seed"], "total": state["seed"] * 2}
 
     async def bump(state: State) -> State:
         life.write("run flow:bump")
-        return {"total": state["total"] + 1}
+        return {"seed": state["seed"], "total": state["total"] + 1}
 
     graph = StateGraph(State)
     graph.add_node("double", double)
@@ -124,7 +123,7 @@ def in_process(folder: Path, die_after: str | None) -> int:
     if child == 0:
         try:
             asyncio.run(live(folder, die_after))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the parent has to learn why
             print(repr(error), file=sys.stderr)
             os._exit(1)
         os._exit(0)

@@ -10,7 +10,7 @@ from planner.catalog import ActionCatalog, action
 from planner.context import RunContext
 from planner.errors import RunConflict
 from planner.execution import BackgroundRuns, ExecutionResult, PlanExecutor, RunRequest
-from tests.support.running import make_plan
+from tests.support.running import loop_turn, make_plan
 
 
 @action
@@ -44,7 +44,7 @@ async def test_the_handle_tells_the_run_and_waits_for_it(runs: BackgroundRuns) -
     seen: list[ExecutionResult] = []
 
     async def completed(result: ExecutionResult) -> None:
-        await asyncio.sleep(0)
+        await loop_turn()
         seen.append(result)
 
     handle = runs.start(_request(GOOD), completed)

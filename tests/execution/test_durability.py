@@ -46,8 +46,7 @@ async def test_a_dependent_waits_until_the_write_of_its_dependency_is_acknowledg
     async with asyncio.timeout(20):
         run = asyncio.create_task(runner.run(plan))
         await began.wait()
-        while "step_success" not in runner.phases("free"):
-            await asyncio.sleep(0)
+        await runner.until("step_success", "free")
         assert ["step_start"] == runner.phases("a")
         assert [] == runner.phases("b")
         gate.set()
@@ -149,8 +148,7 @@ async def test_a_run_id_belongs_to_one_plan() -> None:
     runner = Runner(wait, saver=InMemorySaver())
     one, two = (make_plan({"id": "w", "action": "wait", "inputs": {"a": at}}) for at in (1, 2))
     running = asyncio.create_task(runner.run(one))
-    while "step_start" not in runner.phases():
-        await asyncio.sleep(0)
+    await runner.until("step_start")
     with pytest.raises(RunConflict):
         await runner.run(two)
     joined = asyncio.create_task(runner.run(one))
@@ -206,7 +204,9 @@ async def test_only_unfinished_items_of_a_mapped_step_are_repeated() -> None:
         return a * 10
 
     saver = InMemorySaver()
-    plan = make_plan({"id": "m", "action": "work", "for_each": [1, 2, 3, 4], "inputs": {"a": "${item}"}}, outputs={"all": "${m}"})
+    plan = make_plan(
+        {"id": "m", "action": "work", "for_each": [1, 2, 3, 4], "inputs": {"a": "${item}"}}, outputs={"all": "${m}"}
+    )
     with pytest.raises(_Crash):
         await Runner(work, saver=saver).run(plan)
     crash = False
@@ -253,7 +253,7 @@ def _flow(ran: list[str], *, ask: bool = False, crash: Any = None) -> Any:
 
     def second(state: Talk) -> Any:
         if crash and crash.pop():
-            raise crash_error(crash)
+            raise _Crash
         ran.append("second")
         answer = interrupt({"ask": state.get("topic", "")}) if ask else "done"
         return {"log": ["second"], "answer": answer}
@@ -267,23 +267,18 @@ def _flow(ran: list[str], *, ask: bool = False, crash: Any = None) -> Any:
     return graph
 
 
-def crash_error(_: Any) -> BaseException:
-    return _Crash()
-
-
 async def test_a_flow_goes_on_inside_itself_after_a_crash() -> None:
     """Its own checkpoints are nested under the step: the node that had finished does not run again."""
     ran: list[str] = []
     saver = InMemorySaver()
     crash = [False, True]
     plan = make_plan({"id": "f", "action": "talk", "inputs": {"topic": "x"}}, outputs={"log": "${f.log}"})
-    for attempt in range(2):
-        runner = Runner(saver=saver)
+    first, second = Runner(saver=saver), Runner(saver=saver)
+    for runner in (first, second):
         runner.catalog.add_flow(_flow(ran, crash=crash), name="talk")
-        if attempt == 0:
-            with pytest.raises(_Crash):
-                await runner.run(plan)
-    result = await runner.run(plan)
+    with pytest.raises(_Crash):
+        await first.run(plan)
+    result = await second.run(plan)
 
     assert {"log": ["first", "second"]} == result.outputs
     assert ["first", "second"] == ran
@@ -308,20 +303,17 @@ async def test_each_attempt_of_a_flow_is_resumed_as_the_attempt_it_was() -> None
 
     saver = InMemorySaver()
     plan = make_plan({"id": "f", "action": "talk", "inputs": {"topic": "x"}}, outputs={"log": "${f.log}"})
-    runner: Runner | None = None
-    for attempt in range(2):
+    lives = [Runner(saver=saver), Runner(saver=saver)]
+    for runner in lives:
         graph = StateGraph(Talk)
         graph.add_node("first", first)
         graph.add_node("second", second)
         graph.add_edge(START, "first")
         graph.add_edge("first", "second")
-        runner = Runner(saver=saver)
         runner.catalog.add_flow(graph, name="talk", retry=RetryPolicy(max_attempts=3, initial_interval=0, jitter=False))
-        if attempt == 0:
-            with pytest.raises(_Crash):
-                await runner.run(plan)
-    assert runner is not None
-    result = await runner.run(plan)
+    with pytest.raises(_Crash):
+        await lives[0].run(plan)
+    result = await lives[1].run(plan)
 
     assert {"log": ["first", "second"]} == result.outputs
     assert ["first", "first", "second"] == ran

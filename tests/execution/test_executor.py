@@ -39,7 +39,12 @@ async def test_a_plan_gives_its_declared_outputs(runner: Runner) -> None:
     plan = make_plan(
         {"id": "one", "action": "add", "inputs": {"a": "${user.start}"}},
         {"id": "two", "action": "add", "inputs": {"a": "${one}", "b": "${one.result}"}},
-        outputs={"sum": "${two}", "text": "it is ${two.result}", "list": [["${one}"], {"k": "${user.start}"}], "raw": "$${x}"},
+        outputs={
+            "sum": "${two}",
+            "text": "it is ${two.result}",
+            "list": [["${one}"], {"k": "${user.start}"}],
+            "raw": "$${x}",
+        },
     )
 
     result = await runner.run(plan, user_inputs={"start": 4})
@@ -52,7 +57,8 @@ async def test_a_plan_gives_its_declared_outputs(runner: Runner) -> None:
 async def test_without_declared_outputs_the_last_step_is_returned(runner: Runner) -> None:
     """The last in the list, as aethergraph does, whatever the order of running."""
     plan = make_plan(
-        {"id": "late", "action": "add", "inputs": {"a": "${early}"}}, {"id": "early", "action": "add", "inputs": {"a": 1}}
+        {"id": "late", "action": "add", "inputs": {"a": "${early}"}},
+        {"id": "early", "action": "add", "inputs": {"a": 1}},
     )
 
     result = await runner.run(plan)
@@ -205,7 +211,9 @@ async def test_an_action_is_told_about_its_call_and_given_resources(runner: Runn
 
     assert {"result": 7} == result.outputs
     assert [("run-1", "w", 1, "run-1:0:w", "local")] == seen
-    assert [(0.5, "half")] == [(event.progress, event.message) for event in runner.events if event.phase == "step_progress"]
+    assert [(0.5, "half")] == [
+        (event.progress, event.message) for event in runner.events if event.phase == "step_progress"
+    ]
 
 
 async def test_a_missing_resource_is_a_failure_that_says_what_to_pass(runner: Runner) -> None:
@@ -233,14 +241,18 @@ async def test_a_plan_that_fails_validation_is_never_run(runner: Runner) -> None
 
     runner.catalog.add(note)
     result = await runner.run(
-        make_plan({"id": "good", "action": "note", "inputs": {"a": 1}}, {"id": "bad", "action": "note", "inputs": {"b": 1}})
+        make_plan(
+            {"id": "good", "action": "note", "inputs": {"a": 1}}, {"id": "bad", "action": "note", "inputs": {"b": 1}}
+        )
     )
     empty = await runner.run(make_plan())
 
     assert [] == called
     assert ("failed", False) == (result.status, result.ok)
     assert result.validation is not None
-    assert {"missing_input", "unknown_input"} == {issue.kind for issue in result.validation.issues if issue.is_structural}
+    assert {"missing_input", "unknown_input"} == {
+        issue.kind for issue in result.validation.issues if issue.is_structural
+    }
     assert "InvalidPlan" in (result.errors[0].error or "")
     assert "empty" in str(empty.validation and empty.validation.issues[0].kind)
 
@@ -248,7 +260,8 @@ async def test_a_plan_that_fails_validation_is_never_run(runner: Runner) -> None
 async def test_a_plan_that_lacks_user_inputs_is_never_run(runner: Runner) -> None:
     """A11: not even the steps before the one that lacks something."""
     plan = make_plan(
-        {"id": "s", "action": "add", "inputs": {"a": 1}}, {"id": "t", "action": "add", "inputs": {"a": "${user.missing}"}}
+        {"id": "s", "action": "add", "inputs": {"a": 1}},
+        {"id": "t", "action": "add", "inputs": {"a": "${user.missing}"}},
     )
     result = await runner.run(plan)
 

@@ -11,7 +11,7 @@ from planner.catalog import action
 from tests.support.running import Runner, make_plan
 
 
-class State(TypedDict, total=False):
+class State(TypedDict):
     number: int
 
 
@@ -40,5 +40,5 @@ async def test_a_run_inside_a_node_has_a_thread_of_its_own() -> None:
     assert {"outer", "inner"} == set(saver.storage)
     assert {"number": 6} == (await compiled.aget_state(config)).values
     outer = [found async for found in saver.alist(config)]
-    assert all(found.config["configurable"]["checkpoint_ns"] == "" for found in outer)
+    assert all(found.config.get("configurable", {})["checkpoint_ns"] == "" for found in outer)
     assert all("s" not in found.checkpoint["channel_values"] for found in outer)

@@ -17,7 +17,9 @@ ROOT = Path(__file__).parents[2]
 def story(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the driver saw: one undisturbed run, then one for each line of its journal, killed right after that line."""
     command = [sys.executable, str(DRIVER), str(tmp_path_factory.mktemp("kill"))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=110, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}
+    )
     assert 0 == done.returncode, done.stderr
     return json.loads(done.stdout)
 
@@ -30,7 +32,15 @@ def test_every_boundary_and_every_step_was_a_place_to_die(story: dict[str, Any])
     steps = {"a", "b", "c", "ab", "bc", "join", "list", "each", "sum", "flow", "last", "side"}
 
     assert {f"done {step}" for step in steps} <= dying
-    assert {"run flow:double", "run flow:bump", "run each:8", "run each:9", "run each:10", "run join", "run last"} <= dying
+    assert {
+        "run flow:double",
+        "run flow:bump",
+        "run each:8",
+        "run each:9",
+        "run each:10",
+        "run join",
+        "run last",
+    } <= dying
     assert all(report["point"] == report["before"][-1] for report in story["reports"])
     assert {-signal.SIGKILL} == {report["killed"] for report in story["reports"]}
 

@@ -9,7 +9,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from planner.catalog import Rate, action
 from planner.execution.gate import PriorityGate
 from planner.limits import Limits
-from tests.support.running import Runner, make_plan
+from tests.support.running import Runner, loop_turn, make_plan
 
 
 class Crowd:
@@ -25,7 +25,7 @@ class Crowd:
         self.most = max(self.most, self.inside)
         self.order.append(name)
         for _ in range(5):
-            await asyncio.sleep(0)
+            await loop_turn()
         self.inside -= 1
 
 
@@ -126,8 +126,7 @@ async def test_a_rate_holds_calls_back_and_a_cancelled_run_does_not_wait_for_it(
     async with asyncio.timeout(10):
         run = asyncio.create_task(runner.run(_fan(3)))
         await two.wait()
-        while runner.phases().count("step_success") < 2:
-            await asyncio.sleep(0)
+        await runner.until("step_success", count=2)
         runner.executor.cancel("run-1")
         result = await run
 
@@ -143,10 +142,10 @@ async def test_a_gate_gives_no_place_to_one_who_left() -> None:
     async def visit(name: str) -> None:
         async with gate.hold(0):
             entered.append(name)
-            await asyncio.sleep(0)
+            await loop_turn()
 
     leaving = asyncio.create_task(visit("leaving"))
-    await asyncio.sleep(0)
+    await loop_turn()
     leaving.cancel()
     async with asyncio.timeout(5):
         await asyncio.gather(visit("one"), visit("two"))
@@ -163,7 +162,11 @@ async def test_a_plan_of_many_steps_runs_through_the_window(shape: str) -> None:
         return name
 
     steps = [
-        {"id": f"s{at}", "action": "work", "inputs": {"name": at, "after": f"${{s{at - 1}}}" if shape == "chain" and at else None}}
+        {
+            "id": f"s{at}",
+            "action": "work",
+            "inputs": {"name": at, "after": f"${{s{at - 1}}}" if shape == "chain" and at else None},
+        }
         for at in range(700)
     ]
     side = [{"id": f"t{at}", "action": "work", "inputs": {"name": at}} for at in range(50)]

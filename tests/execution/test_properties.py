@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from planner.catalog import ActionCatalog, action
-from planner.execution import PlanExecutor, RunRequest
 from planner.context import RunContext
+from planner.execution import PlanExecutor, RunRequest
 from planner.plan import CandidatePlan, validate
 
 
@@ -118,8 +118,35 @@ ACTIONS = [
     number, text, real, day, moment, money, identity, point, shape, area, pick, pair, names, table, maybe,
 ]  # fmt: skip
 CATALOG = ActionCatalog(ACTIONS)
-PATHS = ["", ".result", ".x", ".y", ".colour", ".at", ".points", ".points[0]", ".points[0].x", ".name", ".tags", "[0]", "[1]", ".result[0]", ".result[1]"]
-LITERALS: list[Any] = [1, 2.5, "red", "text", "2026-11-20T10:00:00Z", "12345678-1234-5678-1234-567812345678", [], ["a"], None, {"x": 1}]
+PATHS = [
+    "",
+    ".result",
+    ".x",
+    ".y",
+    ".colour",
+    ".at",
+    ".points",
+    ".points[0]",
+    ".points[0].x",
+    ".name",
+    ".tags",
+    "[0]",
+    "[1]",
+    ".result[0]",
+    ".result[1]",
+]
+LITERALS: list[Any] = [
+    1,
+    2.5,
+    "red",
+    "text",
+    "2026-11-20T10:00:00Z",
+    "12345678-1234-5678-1234-567812345678",
+    [],
+    ["a"],
+    None,
+    {"x": 1},
+]
 
 
 @st.composite
@@ -135,9 +162,15 @@ def plans(draw: st.DrawFn) -> CandidatePlan:
                 fitting = [
                     one
                     for one in [*refs, *LITERALS, "${user.u}", "it is ${user.u}"]
-                    if _is_valid([*steps, {"id": f"s{at}", "action": spec.name, "inputs": {**inputs, slot.name: one}}], slot.name)
+                    if _is_valid(
+                        [*steps, {"id": f"s{at}", "action": spec.name, "inputs": {**inputs, slot.name: one}}], slot.name
+                    )
                 ]
-                choices = st.sampled_from(fitting) if fitting and draw(st.integers(0, 9)) else st.sampled_from([*refs, *LITERALS])
+                choices = (
+                    st.sampled_from(fitting)
+                    if fitting and draw(st.integers(0, 9))
+                    else st.sampled_from([*refs, *LITERALS])
+                )
                 inputs[slot.name] = draw(choices)
         step: dict[str, Any] = {"id": f"s{at}", "action": spec.name, "inputs": inputs}
         if draw(st.integers(0, 5)) == 0:
@@ -171,7 +204,7 @@ def test_a_valid_plan_runs_without_a_binding_error_and_an_invalid_one_is_never_r
 
 
 def _may_be_unknown(plan: CandidatePlan) -> bool:
-    """Whether a binding's type is only known at run time: a nullable source, a union, a position in a list, an enum of a text."""
+    """Whether a binding's type is only known at run time: a nullable or union source, a position, an enum of a text."""
     from planner.catalog import Fit, at_path, fits
     from planner.plan import parse_text
     from planner.plan.bindings import Reference, Template, texts
@@ -185,7 +218,11 @@ def _may_be_unknown(plan: CandidatePlan) -> bool:
         for location, found in texts(step.inputs):
             parsed = parse_text(found)
             slot = spec.input(str(location[0]))
-            if isinstance(parsed, Template) and slot is not None and fits({"type": "string"}, slot.schema) is not Fit.YES:
+            if (
+                isinstance(parsed, Template)
+                and slot is not None
+                and fits({"type": "string"}, slot.schema) is not Fit.YES
+            ):
                 return True
             if isinstance(parsed, Reference) and parsed.root != "user" and slot is not None:
                 meaning = scope.meaning(parsed, step)

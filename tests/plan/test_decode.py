@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from planner.limits import Limits
 from planner.plan.decode import Decoded, decode_plan
-from planner.plan.patches import ABSENT
 
 LIMITS = Limits()
 PLAN: dict[str, Any] = {
@@ -120,7 +119,7 @@ def test_numbers_as_ids_get_a_letter_wherever_they_are_used() -> None:
     assert [step.id for step in decoded.plan.steps] == ["s1", "s12"]
     assert (inputs, "s1") == (decoded.plan.steps[1].inputs, decoded.plan.steps[1].after[0].step)
     assert decoded.plan.outputs == {"r": "${s12.r}"}
-    assert ("steps", 1, "inputs", "x", 0) in [patch.path for patch in decoded.patches]
+    assert "steps[1].inputs.x[0]: a step's id starts with a letter" in [patch.reason for patch in decoded.patches]
 
 
 @pytest.mark.parametrize("end", range(len(TEXT)))
@@ -224,7 +223,7 @@ def test_remarks_are_kept_where_they_harm_nobody() -> None:
 
     assert decoded.plan is not None
     assert decoded.plan.steps[1].extras == {"description": "tell them"}
-    assert [(patch.path, patch.after) for patch in decoded.patches] == [(("steps", 1, "description"), ABSENT)]
+    assert [patch.reason for patch in decoded.patches] == ["steps[1].description is a remark, kept in extras"]
 
 
 def test_another_form_is_reshaped_before_it_is_checked() -> None:

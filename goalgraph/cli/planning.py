@@ -1,0 +1,116 @@
+"""`goalgraph plan`, and the drafting that `run` and `demo` do before they run."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from goalgraph.application import open_planner
+from goalgraph.cli.checking import findings, verdict, write
+from goalgraph.cli.console import people
+from goalgraph.cli.exits import Ending, Exit
+from goalgraph.cli.request import Request
+from goalgraph.cli.show import estimate_line, plan_tree, print_lines, validation_lines
+from goalgraph.settings import Settings
+from planner.drafting import PlanResult
+from planner.events import PlanningEvent
+from planner.node_planner import NodePlanner
+from planner.plan import CandidatePlan, estimate
+
+PHASES = {
+    "llm_request": "asking the model",
+    "llm_response": "the model answered",
+    "repair": "mended without the model",
+    "failure": "no plan",
+}
+
+
+def plan(request: Request, out: Path | None) -> Ending:
+    """Draft a plan and show it."""
+    console, settings = people(), request.settings()
+    catalog, inputs = request.load_catalog(), request.inputs()
+
+    async def draft() -> PlanResult:
+        async with open_planner(catalog=catalog, settings=settings) as planner:
+            return await drafted(planner, request, inputs, console)
+
+    planned = asyncio.run(draft())
+    show_planned(planned, request, settings, console)
+    if planned.plan is not None:
+        console.print(estimate_line(estimate(planned.plan, catalog)))
+        if out is not None:
+            write(out, plan_text(planned.plan))
+            console.print(f"saved to {out}; run it with: goalgraph run {out} --catalog {request.catalog}", markup=False)
+    return Ending(code=planned_code(planned), document=planned_document(planned))
+
+
+async def drafted(planner: NodePlanner, request: Request, inputs: dict[str, Any], console: Console) -> PlanResult:
+    """Draft a plan, telling what the model does meanwhile."""
+
+    def tell(event: PlanningEvent) -> None:
+        if (words := PHASES.get(event.phase)) is not None:
+            detail = f": {event.message}" if event.message else ""
+            console.print(Text(f"{words}{detail}", style="dim"))
+
+    return await planner.plan(
+        goal=request.subject,
+        user_inputs=inputs,
+        wants=request.wants or None,
+        candidates=request.candidates,
+        allow_partial=True,
+        on_event=tell,
+    )
+
+
+def show_planned(planned: PlanResult, request: Request, settings: Settings, console: Console) -> None:
+    """Show the plan, what it lacks, and what to do about it."""
+    if planned.plan is not None:
+        console.print(plan_tree(planned.plan))
+    print_lines(console, validation_lines(planned.validation))
+    if planned.unreachable:
+        console.print(Text(f"no action here leads to: {', '.join(planned.unreachable)}"))
+    if planned.plan is None:
+        console.print(Text(f"no plan was found. {_advice(request, settings)}", style="bold"))
+    elif planned.draft:
+        console.print(
+            "This is only a draft: there is no language model, so it was guessed from the words of the goal. "
+            "Say what you want with --want NAME, name a model (GOALGRAPH_MODEL or --model), "
+            "or run it as it is: goalgraph run … --run-drafts",
+            markup=False,
+        )
+
+
+def _advice(request: Request, settings: Settings) -> str:
+    if request.wants:
+        return "See what the actions give with: goalgraph catalog ls"
+    if settings.model is None:
+        return "Say what you want with --want NAME, or name a language model: GOALGRAPH_MODEL or --model"
+    return "Say the goal in other words, or see what there is with: goalgraph catalog ls"
+
+
+def planned_code(planned: PlanResult) -> Exit:
+    """Return the exit code that a planning result stands for."""
+    if planned.plan is None or planned.validation is None:
+        return Exit.NO_PLAN
+    return verdict(planned.validation)
+
+
+def planned_document(planned: PlanResult) -> dict[str, Any]:
+    """Return a planning result as JSON; `goalgraph run -` reads it."""
+    return {
+        **findings(planned.validation, (), planned.plan),
+        "ok": planned.ok,
+        "plan": None if planned.plan is None else planned.plan.to_dict(),
+        "draft": planned.draft,
+        "unreachable": list(planned.unreachable),
+        "candidates": len(planned.candidates),
+        "usage": planned.usage,
+    }
+
+
+def plan_text(plan: CandidatePlan) -> str:
+    """Write a plan as the JSON that people edit."""
+    return json.dumps(plan.to_dict(), indent=2, ensure_ascii=False, default=str) + "\n"

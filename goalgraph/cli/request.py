@@ -1,0 +1,82 @@
+"""What a command was asked for: its options as one value, and what they say once files and environment are read."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from goalgraph.cli.catalogs import load_catalog
+from goalgraph.cli.exits import CommandError
+from goalgraph.settings import Settings
+from planner.catalog import ActionCatalog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The options of `plan`, `run` and `check`."""
+
+    subject: str
+    """A goal, or a plan's file."""
+    catalog: str | None = None
+    given: tuple[str, ...] = ()
+    inputs_file: Path | None = None
+    wants: tuple[str, ...] = ()
+    model: str | None = None
+    base_url: str | None = None
+    candidates: int = 1
+
+    def load_catalog(self) -> ActionCatalog:
+        """Return the catalog."""
+        return load_catalog(self.catalog)
+
+    def inputs(self) -> dict[str, Any]:
+        """Return the user inputs; what `--input` says goes before what the file says."""
+        values = {} if self.inputs_file is None else _read_object(self.inputs_file)
+        for text in self.given:
+            key, equals, value = text.partition("=")
+            if not equals or not key.strip():
+                raise CommandError(f"--input {text!r} has no key; write --input key=value")
+            values[key.strip()] = read_value(value)
+        return values
+
+    def settings(self) -> Settings:
+        """Return the settings of the environment, with what the options say in their place."""
+        return read_settings(self.model, self.base_url)
+
+
+def read_settings(model: str | None = None, base_url: str | None = None) -> Settings:
+    """Return the settings of the environment, with a model from the command line in their place."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = "_".join(str(part) for part in first["loc"]).upper()
+        raise CommandError(f"the setting GOALGRAPH_{field} is wrong: {first['msg']}") from None
+    given = {"model": model, "base_url": base_url}
+    return settings.model_copy(update={name: value for name, value in given.items() if value})
+
+
+def read_value(text: str) -> Any:
+    """Read what stands after `key=`: JSON if it is, else the text itself."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value: Any = json.loads(path.read_bytes())
+    except OSError as error:
+        raise CommandError(f"--inputs {path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"--inputs {path} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise CommandError(f'--inputs {path} holds no object; write {{"key": value, …}}')
+    return cast("dict[str, Any]", value)

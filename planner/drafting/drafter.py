@@ -1,0 +1,263 @@
+"""From a goal to candidate plans: ask, read, check, mend, and ask again with what is wrong."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from planner.catalog import ActionCatalog, ActionSpec
+from planner.drafting.language_model import Completion, LanguageModel, Schema, Usage, completion_of
+from planner.drafting.offer import Offer
+from planner.drafting.prompts import Round, messages
+from planner.drafting.ranking import rank
+from planner.drafting.request import Candidate, PlanningContext, PlanResult
+from planner.drafting.wire import from_wire
+from planner.drafting.wire_schema import plan_schema
+from planner.errors import ModelError, ModelRefused, ModelTruncated
+from planner.events import PlanningEvent, PlanningEventCallback, PlanningPhase, emit
+from planner.limits import Limits
+from planner.plan import CandidatePlan, Patch, ValidationIssue, ValidationResult, estimate, repair, validate
+from planner.plan.decode import Decoded, decode_plan
+
+LONG_ANSWER = 4_000
+"""Characters; a longer one is decoded in a thread, since broken text can take seconds to mend."""
+
+
+class Drafter:
+    """Drafts plans with a language model, or by types without one.
+
+    Args:
+        catalog: What plans may be made of.
+        llm: The model; without one, `context.wants` are reached by `TypedSearch`, and a goal in words is only drafted.
+        limits: `tokens` bounds each draft, beside `context.max_tokens`.
+    """
+
+    def __init__(self, catalog: ActionCatalog, llm: LanguageModel | None = None, limits: Limits | None = None) -> None:
+        self.catalog = catalog
+        self.llm = llm
+        self.limits = limits or Limits()
+        self._schemas: dict[tuple[int, tuple[str, ...]], Schema] = {}
+
+    async def draft(self, context: PlanningContext, on_event: PlanningEventCallback | None = None) -> PlanResult:
+        """Draft plans for `context`; a model that fails gives a result that says so, not an exception."""
+        work = _Draft(self, context, on_event)
+        return await (work.without_model() if self.llm is None else work.with_model(self.llm))
+
+    def schema(self, specs: Sequence[ActionSpec]) -> Schema:
+        """Return the wire schema for `specs`, the same object each time: a provider compiles each new one slowly."""
+        key = (self.catalog.version, tuple(spec.ref for spec in specs))
+        if key not in self._schemas:
+            if len(self._schemas) >= 32:
+                self._schemas.pop(next(iter(self._schemas)))
+            self._schemas[key] = plan_schema(specs)
+        return self._schemas[key]
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One answer of the model and what came of it."""
+
+    answer: str
+    validation: ValidationResult
+    plan: CandidatePlan | None = None
+    patches: tuple[Patch, ...] = ()
+    accepted: bool = False
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """One draft: what was asked for, and what happened so far."""
+
+    drafter: Drafter
+    context: PlanningContext
+    on_event: PlanningEventCallback | None
+    usage: Usage = field(default_factory=Usage)
+    events: list[PlanningEvent] = field(default_factory=list[PlanningEvent])
+    attempts: list[_Attempt] = field(default_factory=list[_Attempt])
+
+    async def without_model(self) -> PlanResult:
+        """Plan by types, or draft from words."""
+        from planner.drafting.typed_search import TypedSearch  # noqa: PLC0415 -- BEING WRITTEN
+
+        await self._tell("start", -1, message=self.context.goal)
+        result = TypedSearch(self.drafter.catalog).plan(self.context)
+        shown = result.plan.to_dict() if result.plan else None
+        await self._tell("validation", 0, plan_dict=shown, validation=result.validation)
+        phase = "success" if result.plan is not None else "failure"
+        message = None if result.plan is not None else _why(result.validation, "no plan can be found by types")
+        await self._tell(phase, 0, message=message, plan_dict=shown, validation=result.validation)
+        return replace(result, events=self.events)
+
+    async def with_model(self, llm: LanguageModel) -> PlanResult:
+        """Draft all candidates at the same time and rank what they came to."""
+        await self._tell("start", -1, message=self.context.goal)
+        offer = Offer(self.drafter.catalog, self.context)
+        if not offer.first:
+            return await self._finish(_nothing_to_offer(offer))
+        count = max(1, self.context.candidates)
+        if count == 1:
+            await self._candidate(llm, offer, 0)
+        else:
+            async with asyncio.TaskGroup() as group:
+                for number in range(count):
+                    group.create_task(self._candidate(llm, offer, number))
+        return await self._finish(None)
+
+    async def _candidate(self, llm: LanguageModel, offer: Offer, number: int) -> None:
+        last: Round | None = None
+        for iteration in range(self.context.max_iter):
+            if self._spent():
+                await self._tell("llm_response", iteration, number, message=f"not asked: {self._budget_text()}")
+                return
+            attempt = await self._attempt(llm, offer, number, iteration, last)
+            self.attempts.append(attempt)
+            if attempt.accepted:
+                return
+            last = _next_round(attempt, offer, last)
+
+    async def _attempt(
+        self, llm: LanguageModel, offer: Offer, number: int, iteration: int, last: Round | None
+    ) -> _Attempt:
+        """Ask once, and judge the answer."""
+        prompt = messages(self.context, offer.first, last, number=number)
+        await self._tell("llm_request", iteration, number, message=f"{len(offer.specs)} actions")
+        try:
+            completion = await llm.complete(prompt, self.drafter.schema(offer.specs))
+        except ModelError as error:
+            written = completion_of(error) or Completion(text="", usage=Usage(calls=1))
+            self.usage += written.usage
+            await self._tell("llm_response", iteration, number, message=str(error), raw_llm_output=written.text or None)
+            if not isinstance(error, ModelTruncated) or not written.text.strip():
+                return _failed(error, written)
+            return await self._judge(written, offer, number, iteration, str(error))
+        self.usage += completion.usage
+        await self._tell("llm_response", iteration, number, raw_llm_output=completion.text)
+        return await self._judge(completion, offer, number, iteration)
+
+    async def _judge(
+        self, completion: Completion, offer: Offer, number: int, iteration: int, problem: str = ""
+    ) -> _Attempt:
+        """Read, check and mend an answer."""
+        decoded = await self._decode(completion, offer)
+        if decoded.plan is None:
+            validation = ValidationResult.of(decoded.issues)
+            await self._tell("validation", iteration, number, validation=validation)
+            return _Attempt(completion.text, validation, patches=decoded.patches, problem=problem)
+        plan, patches = decoded.plan, decoded.patches
+        validation = self._validate(plan, offer, decoded.issues)
+        await self._tell("validation", iteration, number, plan_dict=plan.to_dict(), validation=validation)
+        if validation.issues or validation.missing_user_bindings:
+            keys = {*self.context.user_inputs, *self.context.external_slots}
+            mended = repair(plan, validation.issues, self.drafter.catalog, user_keys=keys, actions=set(offer.allowed))
+            if mended.patches:
+                plan, patches = mended.plan, (*patches, *mended.patches)
+                validation = self._validate(plan, offer, decoded.issues)
+                reasons = "; ".join(patch.reason for patch in mended.patches[:20])
+                shown = plan.to_dict()
+                await self._tell("repair", iteration, number, message=reasons, plan_dict=shown, validation=validation)
+        partial = self.context.allow_partial_plans and validation.is_partial_ok()
+        return _Attempt(completion.text, validation, plan, patches, validation.ok or partial, problem)
+
+    async def _decode(self, completion: Completion, offer: Offer) -> Decoded:
+        def reshape(data: dict[str, Any]) -> dict[str, Any]:
+            return from_wire(data, offer.find, self.drafter.limits)
+
+        limits = self.drafter.limits
+        parsed: Any = completion.parsed
+        if isinstance(parsed, Mapping):
+            return decode_plan(cast("Mapping[str, Any]", parsed), limits, reshape=reshape)
+        if len(completion.text) <= LONG_ANSWER:
+            return decode_plan(completion.text, limits, reshape=reshape)
+        return await asyncio.to_thread(decode_plan, completion.text, limits, reshape=reshape)
+
+    def _validate(self, plan: CandidatePlan, offer: Offer, issues: Sequence[ValidationIssue]) -> ValidationResult:
+        context = self.context
+        found = validate(
+            plan,
+            self.drafter.catalog,
+            context.user_inputs,
+            external_slots=context.external_slots,
+            flow_ids=context.flow_ids,
+            identity=context.identity,
+            limits=self.drafter.limits,
+        )
+        return ValidationResult.of([*issues, *offer.forbidden(plan), *found.issues], found.missing_user_bindings)
+
+    async def _finish(self, nothing: ValidationResult | None) -> PlanResult:
+        candidates = rank(self._candidate_of(attempt) for attempt in self.attempts if attempt.plan is not None)
+        accepted = {attempt.plan.id for attempt in self.attempts if attempt.plan is not None and attempt.accepted}
+        best = next((candidate for candidate in candidates if candidate.plan.id in accepted), None)
+        validation = best.validation if best else self.attempts[-1].validation if self.attempts else nothing
+        last = max((event.iteration for event in self.events), default=-1)
+        shown = best.plan.to_dict() if best else None
+        spent = f"{self._budget_text()}\n" if self._spent() else ""
+        message = None if best else spent + _why(validation, "no model call was made")
+        await self._tell(
+            "success" if best else "failure", last, message=message, plan_dict=shown, validation=validation
+        )
+        return PlanResult(
+            plan=best.plan if best else None,
+            validation=validation,
+            events=self.events,
+            candidates=candidates,
+            usage=self.usage,
+        )
+
+    def _candidate_of(self, attempt: _Attempt) -> Candidate:
+        plan = cast("CandidatePlan", attempt.plan)
+        sound = not attempt.validation.has_structural_errors
+        expected = estimate(plan, self.drafter.catalog) if sound else None
+        return Candidate(plan=plan, validation=attempt.validation, estimate=expected, patches=attempt.patches)
+
+    def _spent(self) -> bool:
+        return any(self.usage.tokens >= bound for bound in self._budgets())
+
+    def _budgets(self) -> list[int]:
+        return [bound for bound in (self.context.max_tokens, self.drafter.limits.tokens) if bound is not None]
+
+    def _budget_text(self) -> str:
+        bound = min(self._budgets(), default=0)
+        return f"the {bound} tokens allowed for this draft are used up ({self.usage.tokens}); raise max_tokens"
+
+    async def _tell(self, phase: PlanningPhase, iteration: int, candidate: int = 0, **facts: Any) -> None:
+        event = PlanningEvent(phase, iteration, candidate=candidate, tokens=self.usage.tokens, **facts)
+        self.events.append(event)
+        await emit(self.on_event, event)
+
+
+def _failed(error: ModelError, written: Completion) -> _Attempt:
+    validation = ValidationResult.of([ValidationIssue("undecodable", "", "", str(error))])
+    refused = "You declined to answer. The goal asks only for a plan as JSON; if a part cannot be done, leave it out."
+    return _Attempt(written.text, validation, problem=refused if isinstance(error, ModelRefused) else "")
+
+
+def _next_round(attempt: _Attempt, offer: Offer, last: Round | None) -> Round | None:
+    """Gather what the next call is told; after a call that failed, what was known before still stands."""
+    if attempt.plan is None and not attempt.answer.strip() and not attempt.problem:
+        return last
+    producers: Mapping[str, Any] = {}
+    if attempt.plan is not None:
+        offer.widen(attempt.plan, attempt.validation)
+        producers = offer.producers(attempt.plan, attempt.validation)
+    return Round(
+        answer=attempt.answer,
+        plan=attempt.plan,
+        problem=attempt.problem,
+        validation=None if attempt.plan is None and attempt.problem else attempt.validation,
+        producers=producers,
+        further=tuple(offer.further),
+    )
+
+
+def _nothing_to_offer(offer: Offer) -> ValidationResult:
+    message = (
+        "no action of the catalog is about this goal; add one, or say the goal in the words of their descriptions"
+        if offer.allowed
+        else "there is no action that this request may use; check the catalog, flow_ids, exclude_actions and the roles"
+    )
+    return ValidationResult.of([ValidationIssue("unknown_action", "", "goal", message)])
+
+
+def _why(validation: ValidationResult | None, otherwise: str) -> str:
+    return otherwise if validation is None or validation.ok else validation.summary()
