@@ -52,7 +52,8 @@ def open_planner(
 ) -> PlannerOpening:
     """Put a planner together.
 
-    Write `async with open_planner(…) as planner:`, or `planner = await open_planner(…)` and later `await planner.aclose()`.
+    Write `async with open_planner(…) as planner:`, or `planner = await open_planner(…)` and later
+    `await planner.aclose()`.
 
     Args:
         actions: Functions, tools and graphs for a new catalog, or to add to `catalog`.

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from langchain_core.utils.uuid import uuid7
+
 
 class RunOrigin(StrEnum):
     """What started a run."""
@@ -46,6 +48,23 @@ class RequestIdentity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """Everything about one execution that is not the plan or its inputs."""
+
+    run_id: str
+    identity: RequestIdentity = field(default_factory=RequestIdentity)
+    session_id: str | None = None
+    agent_id: str | None = None
+    app_id: str | None = None
+    tags: tuple[str, ...] = ()
+    origin: RunOrigin | None = None
+    visibility: RunVisibility = RunVisibility.normal
+    importance: RunImportance = RunImportance.normal
+    resources: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What `Resource("name")` parameters receive."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class NodeContext:
     """The LangGraph node (or any place in an agent) that a `NodePlanner` speaks for."""
 
@@ -63,19 +82,28 @@ class NodeContext:
         known = {"graph": self.graph_id, "node": self.node_id, "run": self.run_id}
         return [f"{kind}:{value}" for kind, value in known.items() if value]
 
-
-@dataclass(frozen=True, kw_only=True)
-class RunContext:
-    """Everything about one execution that is not the plan or its inputs."""
-
-    run_id: str
-    identity: RequestIdentity = field(default_factory=RequestIdentity)
-    session_id: str | None = None
-    agent_id: str | None = None
-    app_id: str | None = None
-    tags: tuple[str, ...] = ()
-    origin: RunOrigin | None = None
-    visibility: RunVisibility = RunVisibility.normal
-    importance: RunImportance = RunImportance.normal
-    resources: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What `Resource("name")` parameters receive."""
+    def run_context(  # noqa: PLR0913 - the fields of a RunContext
+        self,
+        run_id: str | None,
+        *,
+        identity: RequestIdentity | None = None,
+        visibility: RunVisibility = RunVisibility.normal,
+        importance: RunImportance = RunImportance.normal,
+        session_id: str | None = None,
+        agent_id: str | None = None,
+        app_id: str | None = None,
+        tags: Sequence[str] | None = None,
+        origin: RunOrigin | None = None,
+    ) -> RunContext:
+        """Gather who runs a plan and where it is listed; what is not given comes from the node, an id is a UUIDv7."""
+        return RunContext(
+            run_id=run_id or str(uuid7()),
+            identity=identity or self.identity,
+            session_id=session_id or self.session_id,
+            agent_id=agent_id or self.agent_id,
+            app_id=app_id or self.app_id,
+            tags=(*(tags or ()), *self.tags),
+            origin=origin,
+            visibility=visibility,
+            importance=importance,
+        )

@@ -23,13 +23,14 @@ PlannerError
 from collections.abc import Sequence
 from difflib import get_close_matches
 from heapq import nlargest
+from itertools import pairwise
 
 
 def closest(name: str, known: Sequence[str]) -> str:
     """Return up to three names that resemble `name`, as words for a message."""
     if len(known) > 500:  # difflib takes 10 µs a name, which is long in a large catalog
-        pairs = set(zip(name, name[1:], strict=False))
-        known = nlargest(100, known, key=lambda other: len(pairs.intersection(zip(other, other[1:], strict=False))))
+        pairs = set(pairwise(name))
+        known = nlargest(100, known, key=lambda other: len(pairs.intersection(pairwise(other))))
     return ", ".join(get_close_matches(name, known, n=3, cutoff=0.5)) or "nothing similar"
 
 

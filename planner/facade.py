@@ -7,8 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.utils.uuid import uuid7
-
 from planner.context import NodeContext, RequestIdentity, RunContext, RunImportance, RunOrigin, RunVisibility
 from planner.drafting import ParsedInputs, PlanningContext, PlanResult
 from planner.events import ExecutionEventCallback, PlanningEventCallback
@@ -159,7 +157,7 @@ class PlanningFacade(ABC):
         Raises:
             RunConflict: `run_id` belongs to another plan.
         """
-        context = self._context(
+        context = self.caller.run_context(
             run_id,
             identity=identity,
             visibility=visibility,
@@ -210,7 +208,7 @@ class PlanningFacade(ABC):
         Raises:
             RunConflict: `exec_id` belongs to a run of another plan.
         """
-        context = self._context(
+        context = self.caller.run_context(
             exec_id,
             identity=identity,
             visibility=visibility,
@@ -282,7 +280,7 @@ class PlanningFacade(ABC):
             candidates=candidates,
             **self._asked_by(identity),
         )
-        context = self._context(
+        context = self.caller.run_context(
             None,
             identity=identity,
             visibility=visibility,
@@ -350,7 +348,7 @@ class PlanningFacade(ABC):
             candidates=candidates,
             **self._asked_by(identity),
         )
-        context = self._context(
+        context = self.caller.run_context(
             exec_id,
             identity=identity,
             visibility=visibility,
@@ -372,33 +370,6 @@ class PlanningFacade(ABC):
 
     def _origin(self, agent_id: str | None) -> RunOrigin:
         return RunOrigin.agent if agent_id or self.caller.agent_id else RunOrigin.user
-
-    def _context(  # noqa: PLR0913 - the fields of a RunContext
-        self,
-        run_id: str | None,
-        *,
-        identity: RequestIdentity | None,
-        visibility: RunVisibility,
-        importance: RunImportance,
-        session_id: str | None,
-        agent_id: str | None,
-        app_id: str | None,
-        tags: Sequence[str] | None,
-        origin: RunOrigin | None,
-    ) -> RunContext:
-        """Gather who runs a plan and where it is listed."""
-        caller = self.caller
-        return RunContext(
-            run_id=run_id or str(uuid7()),
-            identity=identity or caller.identity,
-            session_id=session_id or caller.session_id,
-            agent_id=agent_id or caller.agent_id,
-            app_id=app_id or caller.app_id,
-            tags=(*(tags or ()), *caller.tags),
-            origin=origin,
-            visibility=visibility,
-            importance=importance,
-        )
 
 
 def _to_run(

@@ -50,7 +50,7 @@ class NodePlanner(PlanningFacade):
         Args:
             service: What plans and runs.
             config: The `RunnableConfig` or `Runtime` that LangGraph passes to the node. `user_id`, `org_id`, `roles`,
-                `session_id`, `agent_id`, `app_id` and `graph_id` are taken from `configurable`, or from the context of a
+                `session_id`, `agent_id`, `app_id` and `graph_id` come from `configurable`, or from the context of a
                 `Runtime`; the session is the thread where nothing else is said.
         """
         return cls(service, _from_runtime(config) if isinstance(config, Runtime) else _from_config(config))

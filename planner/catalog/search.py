@@ -66,11 +66,13 @@ class ActionSearch:
         return hits + self._producers_of(best, scores, allowed)
 
     def _named(self, goal: str) -> list[int]:
-        """Return the actions that a goal names literally; a name that is one word counts when it stands in quotes."""
+        """Return the actions that a goal names literally; a plain word is a name only where it stands in quotes."""
         found: dict[int, None] = {}
-        for quoted, word in _NAMES.findall(goal):
-            at = self._names.get((quoted or word.rstrip(".-")).lower())
-            if at is not None:
+        for match in _NAME.finditer(goal):
+            word = match.group().rstrip(".:-")
+            at = self._names.get(word.lower())
+            quoted = goal[match.start() - 1 : match.start()] in _QUOTES
+            if at is not None and (quoted or not word.isalpha() or not (word.islower() or word.istitle())):
                 found[at] = None
         return list(found)
 
@@ -118,7 +120,8 @@ def _index(specs: Sequence[ActionSpec]) -> "Postings":
     return Postings([_document(spec) for spec in specs])
 
 
-_NAMES = re.compile(r"[`\"']([\w.:-]+)[`\"']|([^\W\d]\w*(?:[._-]\w+)+|[a-z]+[A-Z]\w*)")
+_NAME = re.compile(r"[\w.:-]+")
+_QUOTES = frozenset("`'\"")
 
 
 def _document(spec: ActionSpec) -> list[str]:

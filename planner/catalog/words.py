@@ -31,8 +31,8 @@ MAX_WORD = 64
 STOP_WORDS = frozenset(
     """
     a about all am an and any are as at be been being but by can could did do does for from had has have how i if in
-    into is it its just let like me my need of on or our out please should so some than that the their them then there these
-    they this those to too up us want was we were what when where which who will with would you your
+    into is it its just let like me my need of on or our out please should so some than that the their them then
+    there these they this those to too up us want was we were what when where which who will with would you your
     """.split()  # noqa: SIM905 -- a page of words reads better than a page of quotation marks
 )
 """Words that say nothing about what an action does."""

@@ -56,20 +56,19 @@ def pick(spec: ActionSpec, value: Any, name: str, reference: Reference, place: s
 
 def follow(value: Any, path: Sequence[str | int], reference: Reference, place: str) -> Any:
     """Go down `path` through mappings by key and lists by position."""
-    current: object = value
+    current: Any = value
     for part in path:
-        if isinstance(part, str) and isinstance(current, Mapping) and part in current:
-            current = cast("Mapping[str, object]", current)[part]
-        elif isinstance(part, int) and (items := _sequence(current)) is not None and part < len(items):
-            current = items[part]
-        else:
+        if not _has(current, part):
             kind = "nothing" if current is None else f"a {type(current).__name__}"
             raise BindingError(place, f"{reference} is not there: {kind} has no {part!r}")
+        current = current[part]
     return current
 
 
-def _sequence(value: object) -> Sequence[object] | None:
-    return cast("Sequence[object]", value) if isinstance(value, list | tuple) else None
+def _has(value: object, part: str | int) -> bool:
+    if isinstance(part, str):
+        return isinstance(value, Mapping) and part in cast("Mapping[object, object]", value)
+    return isinstance(value, list | tuple) and part < len(cast("Sequence[object]", value))
 
 
 def resolve(value: Any, values: Values, item: Any, location: Location) -> Any:

@@ -74,7 +74,7 @@ class RunState:
         self._timer: asyncio.TimerHandle | None = None
 
     def arrived(self, step_id: str) -> None:
-        """Note that a first step is ready to start, or done; when all are, priorities are compared and the gate opens."""
+        """Note that a first step is ready or done; when all are, priorities are compared and the gate opens."""
         self._expected.discard(step_id)
         if not self._expected:
             self.gates.run.open()

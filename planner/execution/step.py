@@ -34,7 +34,7 @@ REVISION = 0
 
 
 async def run_step(state: RunState, step: PlanStep) -> StepOutcome:
-    """Return what became of `step`. A failed action is an outcome; only LangGraph's own and failed stores are raised."""
+    """Return what became of `step`: a failed action is an outcome, a failed store is raised."""
     spec = state.specs[step.id]
     waits = {other: await state.future(other) for other in state.graph.edges[step.id]}
     if (why := _blocked(state, step, waits)) is not None:

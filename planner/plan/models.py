@@ -188,12 +188,13 @@ def copied(value: Any) -> Any:
     while pending:
         holder, key = pending.pop()
         current: Any = holder[key]
-        if type(current) not in (dict, list):
+        kind = type(current)
+        if kind not in (dict, list):
             continue
         if id(current) not in seen:
             copy: Any = current.copy()
             seen[id(current)] = copy
-            pending.extend((copy, at) for at in (copy if isinstance(current, dict) else range(len(copy))))
+            pending.extend((copy, at) for at in (range(len(copy)) if kind is list else copy))
         holder[key] = seen[id(current)]
     return root[0]
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from planner.catalog import ActionSpec, JsonSchema, Slot, as_slot, at_path
-from planner.errors import closest
-from planner.plan.bindings import Reference
+from planner.errors import InvalidReference, closest
+from planner.plan.bindings import Reference, parse_reference
 from planner.plan.issues import IssueKind
 from planner.plan.models import PlanStep
 
@@ -44,6 +44,9 @@ class Fault:
 Meaning = Typed | Given | MissingKey | Fault
 
 
+MAX_SUGGESTIONS = 20
+
+
 class Scope:
     """What the bindings of one plan may refer to."""
 
@@ -59,6 +62,13 @@ class Scope:
         self.mapped = mapped
         self.user_inputs = user_inputs
         self.external = {name: as_slot(name, slot) for name, slot in external_slots.items()}
+        self._suggested: dict[str, str] = {}
+
+    def closest(self, name: str, known: Sequence[str]) -> str:
+        """Say which names resemble `name`; only for the first wrong names of a plan, since comparing is slow."""
+        if name not in self._suggested and len(self._suggested) < MAX_SUGGESTIONS:
+            self._suggested[name] = closest(name, known)
+        return self._suggested.get(name, "not looked for, after so many wrong names")
 
     def meaning(self, reference: Reference, step: PlanStep | None) -> Meaning:
         """Tell what `reference`, standing in `step` (`None`: in the plan's outputs), stands for."""
@@ -71,26 +81,21 @@ class Scope:
                 return self._step(reference, self.specs[root])
             case root:
                 known = list(self.specs)
-                message = f"{reference} refers to a step {root!r} that the plan does not have; closest: {closest(root, known)}"
+                message = (
+                    f"{reference} refers to a step that the plan does not have; closest: {self.closest(root, known)}"
+                )
                 return Fault("unknown_step", message, {"reference": str(reference), "known": known[:50]})
 
     def items(self, step: PlanStep) -> JsonSchema:
-        """Return the type of `${item}` in `step`."""
-        source = step.for_each
-        if isinstance(source, str):
-            from planner.plan.bindings import parse_text  # noqa: PLC0415
-
-            try:
-                parsed = parse_text(source)
-            except ValueError:
-                return {}
-            if isinstance(parsed, Reference) and parsed.root != "item":
-                match self.meaning(parsed, step):
-                    case Typed(schema=schema):
-                        return at_path(schema, (0,)) or {}
-                    case _:
-                        return {}
-        return {}
+        """Return the type of `${item}` in `step`; `{}` when it cannot be told."""
+        if not isinstance(step.for_each, str):
+            return {}
+        try:
+            source = parse_reference(step.for_each)
+        except InvalidReference:
+            return {}
+        meaning = None if source.root == "item" else self.meaning(source, None)
+        return at_path(meaning.schema, (0,)) or {} if isinstance(meaning, Typed) else {}
 
     def _user(self, reference: Reference) -> Meaning:
         if not reference.path:
@@ -145,12 +150,11 @@ def _output(spec: ActionSpec, path: Sequence[str | int]) -> tuple[Slot | None, S
 def _look_up(reference: Reference, value: Any, path: Sequence[str | int]) -> Meaning:
     for part in path:
         try:
-            if isinstance(value, Mapping if isinstance(part, str) else list | tuple):
-                value = value[part]
-                continue
-        except (KeyError, IndexError):
-            pass
-        return _absent(reference, f"the value given for {reference.path[0]!r} has no {_way([part])}")
+            if not isinstance(value, Mapping if isinstance(part, str) else list | tuple):
+                raise LookupError
+            value = cast("Any", value)[part]
+        except LookupError:
+            return _absent(reference, f"the value given for {reference.path[0]!r} has no {_way([part])}")
     return Given(value)
 
 

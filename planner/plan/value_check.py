@@ -1,12 +1,14 @@
 """Whether one value of a plan - a literal, a binding, or a mixture - fits where it stands."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, cast
 
 import pydantic_core
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 
-from planner.catalog import Fit, JsonSchema, Slot, at_path, compile_schema, conform, fits, to_plain
+from planner.catalog import Fit, JsonSchema, Slot, at_path, conform, fits, to_plain
+from planner.catalog.slot import PYTHON_TYPE
 from planner.errors import BindingError, InvalidReference, UnstorableOutput
 from planner.plan.bindings import Location, Reference, Template, has_bindings, parse_text, show
 from planner.plan.issues import ValidationIssue
@@ -27,12 +29,6 @@ class ValueCheck:
 
     def check(self, value: Any, target: Slot, location: Location) -> Iterator[ValidationIssue]:
         """Yield every fault of `value`, which stands at `location` and is given to `target`."""
-        if not has_bindings(value):
-            yield from self._literal(value, target, location)
-            return
-        yield from self._mixed(value, target, location)
-
-    def _mixed(self, value: Any, target: Slot, location: Location) -> Iterator[ValidationIssue]:
         if not has_bindings(value):
             yield from self._literal(value, target, location)
         elif isinstance(value, str):
@@ -90,11 +86,11 @@ class ValueCheck:
             yield self._issue("type_mismatch", location, message, {"expected": dict(target.schema)})
             return
         for at, item in enumerate(value):
-            yield from self._mixed(item, _part(target, at), (*location, at))
+            yield from self.check(item, _part(target, at), (*location, at))
 
     def _mapping(self, value: Mapping[str, Any], target: Slot, location: Location) -> Iterator[ValidationIssue]:
         shape = at_path(target.schema, ()) or {}
-        if fits({"type": "object"}, {"type": shape["type"]} if isinstance(shape.get("type"), str) else {}) is Fit.NO:
+        if fits({"type": "object"}, target.schema) is Fit.NO:
             message = f"an object is given, where {brief(target.schema)} is needed"
             yield self._issue("type_mismatch", location, message, {"expected": dict(target.schema)})
             return
@@ -108,14 +104,10 @@ class ValueCheck:
                 message = f"{brief(target.schema)} has no {name!r}"
                 yield self._issue("type_mismatch", (*location, name), message, {"expected": dict(target.schema)})
                 continue
-            yield from self._mixed(item, _part(target, name), (*location, name))
+            yield from self.check(item, _part(target, name), (*location, name))
 
     def _literal(self, value: Any, target: Slot, location: Location) -> Iterator[ValidationIssue]:
-        if not target.schema:
-            return
-        for count, (path, message) in enumerate(literal_faults(value, target)):
-            if count == MAX_LITERAL_FAULTS:
-                break
+        for path, message in islice(literal_faults(value, target), MAX_LITERAL_FAULTS):
             details = {"expected": dict(target.schema), "value": value if len(repr(value)) <= 200 else None}
             yield self._issue("invalid_literal", (*location, *path), message, details)
 
@@ -127,13 +119,23 @@ class ValueCheck:
 
 
 def literal_faults(value: Any, target: Slot) -> Iterator[tuple[Location, str]]:
-    """Yield where in `value` and why it is not what `target` asks for."""
+    """Yield where in `value` and why it is not what `target` asks for.
+
+    What the parameter's own type takes is right, whatever its schema says of it: the type decides when the action is called.
+    """
+    reason = None if target.adapter is None else _refusal(target.adapter, value)
+    if target.adapter is not None and reason is None:
+        return
+    if not target.schema:
+        return
     try:
         errors = list(target.validator.iter_errors(value))
     except (ValueError, TypeError):  # Python values, such as dates, in a plan that was written in Python
         errors = list(target.validator.iter_errors(pydantic_core.to_jsonable_python(value, fallback=repr)))
     for error in errors:
         yield tuple(error.instance_path), _shorten(error.message)
+    if reason is not None and not errors:
+        yield (), _shorten(reason)
 
 
 def misfit(value: Any, target: Slot) -> str | None:
@@ -145,14 +147,8 @@ def misfit(value: Any, target: Slot) -> str | None:
     except UnstorableOutput:
         plain = value  # a live object: it is checked by the parameter's own type
     if target.adapter is not None:
-        try:
-            conform(target.adapter, plain, "it")
-        except BindingError as error:
-            return str(error).removeprefix("it: ")
-        return None
-    if not target.schema:
-        return None
-    fault = next(literal_faults(plain, Slot(target.name, target.schema)), None)
+        return _refusal(target.adapter, plain)
+    fault = next(literal_faults(plain, target), None)
     return None if fault is None else f"it is not {brief(target.schema)}"
 
 
@@ -168,10 +164,9 @@ def brief(schema: JsonSchema) -> str:
             definitions = schema.get("$defs", {})
             names = [brief({**one, "$defs": definitions}) for one in alternatives if isinstance(one, dict)]
             return " or ".join(dict.fromkeys(names))
-        case {"type": "array", "items": dict(items)}:
-            return f"a list of {brief({**items, '$defs': schema.get('$defs', {})})}".replace("of a ", "of ").replace(
-                "of an ", "of "
-            )
+        case {"type": "array", "items": dict()}:
+            items = brief({**cast("JsonSchema", shape["items"]), "$defs": schema.get("$defs", {})})
+            return f"a list of {items.removeprefix('a ').removeprefix('an ')}"
         case {"type": "object", "title": str(title)} if "properties" in shape:
             return f"a {title} object"
         case {"type": "object"}:
@@ -183,10 +178,18 @@ def brief(schema: JsonSchema) -> str:
         case {"type": str(kind)}:
             words = {"string": "text", "integer": "an integer", "number": "a number", "boolean": "true or false"}
             return words.get(kind, kind) + (f" ({shape['format']})" if isinstance(shape.get("format"), str) else "")
-        case {"x-python-type": str(name)}:
-            return f"a {name}"
+        case _ if PYTHON_TYPE in shape:
+            return f"a {shape[PYTHON_TYPE]}"
         case _:
             return "something else"
+
+
+def _refusal(adapter: TypeAdapter[Any], value: object) -> str | None:
+    try:
+        conform(adapter, value, "it")
+    except BindingError as error:
+        return str(error).removeprefix("it: ")
+    return None
 
 
 def _part(target: Slot, key: str | int) -> Slot:
@@ -196,6 +199,3 @@ def _part(target: Slot, key: str | int) -> Slot:
 
 def _shorten(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:197]}…"
-
-
-__all__ = ["ValueCheck", "brief", "compile_schema", "literal_faults", "misfit"]

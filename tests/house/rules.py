@@ -11,8 +11,8 @@ from pathlib import Path
 SOURCE = ("checkpointer", "goalgraph", "planner", "skills", "storage")
 MODULE_LINES = 400
 TEST_MODULE_LINES = 500
-FUNCTION_LINES = 60
-"""The hard bound; 50 is the aim."""
+FUNCTION_LINES = 50
+"""Of the body: the seeds' public methods have twenty keywords."""
 AGENTS_LINES = 150
 
 Rule = Callable[[Path], list[str]]
@@ -59,12 +59,13 @@ def modules_are_short(root: Path) -> list[str]:
 
 
 def functions_are_short(root: Path) -> list[str]:
-    """A function fits on one screen."""
+    """A function's body, without its signature and docstring, fits on one screen."""
     found: list[str] = []
     for name, text in python_files(root, *SOURCE, "benchmarks"):
         for node in ast.walk(ast.parse(text, name)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
+                lines = (node.end_lineno or node.lineno) - body[0].lineno + 1 if body else 0
                 if lines > FUNCTION_LINES:
                     found.append(f"{name}:{node.lineno} {node.name}: {lines} lines, {FUNCTION_LINES} is the most")
     return found

@@ -22,7 +22,7 @@ def word(reversed_word: str) -> str:
     return reversed_word[::-1]
 
 
-LONG_BODY = "\n    pass" * rules.FUNCTION_LINES
+LONG_BODY = "\n    pass" * (rules.FUNCTION_LINES + 1)
 NAP = f"{word('peels')}(1)"
 HOUSE = word("/emoh/")
 
