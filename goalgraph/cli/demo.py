@@ -16,26 +16,24 @@ from goalgraph.cli.checking import write
 from goalgraph.cli.console import people
 from goalgraph.cli.exits import CommandError, Ending, Exit
 from goalgraph.cli.planning import drafted, plan_text
-from goalgraph.cli.request import Request, read_settings
+from goalgraph.cli.request import Request, read_settings, without_model
 from goalgraph.cli.running import executed
 from goalgraph.cli.show import estimate_line, plan_tree
 from goalgraph.settings import Settings
 from planner.catalog import ActionCatalog
-from planner.node_planner import NodePlanner
+from planner.drafting import PlanResult
 from planner.plan import CandidatePlan, estimate
 
 QUESTION = "Which months are the wettest in Seattle, is it getting warmer, and how long was the longest dry spell?"
 GOAL = f"{QUESTION} Answer with a report that has a chart."
 WANTS = ("findings", "report", "page")
-FILES = ("report", "page", "chart")
+FILES = ("page", "report", "chart")
 
 
 def demo(out: Path, model: str | None, base_url: str | None) -> Ending:
     """Plan and run the demo, and show what it found."""
     if find_spec("matplotlib") is None:
-        raise CommandError(
-            "the demo draws its chart with matplotlib, which is not installed: pip install 'goalgraph[demo]'"
-        )
+        raise CommandError("the demo needs matplotlib for its chart: pip install 'goalgraph[demo]'")
     console, settings = people(), read_settings(model, base_url)
     catalog = load_catalog(goalgraph.demo.__name__)
     console.print(Text(QUESTION, style="bold"))
@@ -45,12 +43,12 @@ def demo(out: Path, model: str | None, base_url: str | None) -> Ending:
 
 async def _demo(catalog: ActionCatalog, out: Path, settings: Settings, console: Console) -> Ending:
     inputs = {"folder": str(out)}
+    plan = await _plan(catalog, inputs, settings, console)
+    console.print(plan_tree(plan))
+    console.print(estimate_line(estimate(plan, catalog)), end="\n\n")
+    write(out / "plan.json", plan_text(plan))
+    write(out / "plan.svg", plan.draw(catalog).svg)
     async with open_planner(catalog=catalog, settings=settings) as planner:
-        plan = await _plan(planner, inputs, settings, console)
-        console.print(plan_tree(plan))
-        console.print(estimate_line(estimate(plan, catalog)), end="\n\n")
-        write(out / "plan.json", plan_text(plan))
-        write(out / "plan.svg", plan.draw(catalog).svg)
         ending = await executed(planner, plan, inputs, console, quiet=True)
     found = _found(ending.document["steps"])
     if ending.code is Exit.OK:
@@ -58,37 +56,37 @@ async def _demo(catalog: ActionCatalog, out: Path, settings: Settings, console: 
     return Ending(code=ending.code, document={**ending.document, **found, "plan": plan.to_dict()})
 
 
-async def _plan(planner: NodePlanner, inputs: dict[str, Any], settings: Settings, console: Console) -> CandidatePlan:
-    """Plan from the question with a model; by types without one, and when the model gives no plan."""
+async def _plan(catalog: ActionCatalog, inputs: dict[str, Any], settings: Settings, console: Console) -> CandidatePlan:
+    """Plan from the question with a model; by types without one, and when the model gives no plan that can run."""
+
+    async def ask(request: Request, settings: Settings) -> PlanResult:
+        async with open_planner(catalog=catalog, settings=settings) as planner:
+            return await drafted(planner, request, inputs, console)
+
     if settings.model is not None:
-        console.print(f"planning with {settings.model}", style="dim", markup=False)
-        planned = await drafted(planner, Request(subject=GOAL), inputs, console)
+        console.print(Text(f"planning with {settings.model}", style="dim"))
+        planned = await ask(Request(subject=GOAL), settings)
         if planned.ok and planned.plan is not None:
             return planned.plan
-        console.print("the model gave no plan that can run, so this one is made from types", style="yellow")
+        console.print(Text("the model gave no plan that can run, so this one is made from types", style="yellow"))
     else:
-        console.print(
-            f"no language model is set (GOALGRAPH_MODEL), so the plan is made from types: "
-            f"from {', '.join(inputs)} to {', '.join(WANTS)}",
-            style="dim",
-            markup=False,
-        )
-    planned = await drafted(planner, Request(subject=QUESTION, wants=WANTS), inputs, console)
+        way = f"from {', '.join(inputs)} to {', '.join(WANTS)}"
+        console.print(Text(f"no language model is set (GOALGRAPH_MODEL), so it is planned by types: {way}", style="dim"))
+    planned = await ask(Request(subject=QUESTION, wants=WANTS), without_model(settings))
     if planned.plan is None or not planned.ok:
-        raise CommandError(
-            "no plan was found for the demo; this is a fault of goalgraph, please report it", Exit.NO_PLAN
-        )
+        raise CommandError("there is no plan for the demo; this is a fault of goalgraph, please report it", Exit.NO_PLAN)
     return planned.plan
 
 
 def _found(steps: Mapping[str, Any]) -> dict[str, Any]:
     """Return the findings and the files, whatever the steps of the plan are called."""
-    found: dict[str, Any] = {"findings": [], "files": {}}
+    findings: list[str] = []
+    files: dict[str, str] = {}
     for step in steps.values():
         outputs: Mapping[str, Any] = step["outputs"] or {}
-        found["findings"] = outputs.get("findings", found["findings"])
-        found["files"] |= {name: outputs[name] for name in FILES if isinstance(outputs.get(name), str)}
-    return found
+        findings = outputs.get("findings", findings)
+        files |= {name: outputs[name] for name in FILES if isinstance(outputs.get(name), str)}
+    return {"findings": findings, "files": files}
 
 
 def _show(found: Mapping[str, Any], out: Path, console: Console) -> None:
@@ -96,7 +94,6 @@ def _show(found: Mapping[str, Any], out: Path, console: Console) -> None:
     for finding in found["findings"]:
         console.print(Text.assemble(("• ", "bold green"), finding))
     console.print()
-    files = {**found["files"], "plan": out / "plan.svg", "data": out / "plan.json"}
-    for name in ("page", "report", "chart", "plan", "data"):
-        if name in files:
-            console.print(Text.assemble((f"{'' if name == 'data' else name:<8}", "dim"), str(files[name])))
+    files = {**found["files"], "plan": str(out / "plan.svg"), "as data": str(out / "plan.json")}
+    for name, path in files.items():
+        console.print(Text.assemble((f"{name:<8} ", "dim"), path))

@@ -42,8 +42,11 @@ class Request:
         return values
 
     def settings(self) -> Settings:
-        """Return the settings of the environment, with what the options say in their place."""
-        return read_settings(self.model, self.base_url)
+        """Return the settings of the environment, with what the options say in their place; wants need no model."""
+        if self.wants and self.model:
+            raise CommandError("--want plans by types and --model by words; give one of them")
+        settings = read_settings(self.model, self.base_url)
+        return without_model(settings) if self.wants else settings
 
 
 def read_settings(model: str | None = None, base_url: str | None = None) -> Settings:
@@ -56,6 +59,11 @@ def read_settings(model: str | None = None, base_url: str | None = None) -> Sett
         raise CommandError(f"the setting GOALGRAPH_{field} is wrong: {first['msg']}") from None
     given = {"model": model, "base_url": base_url}
     return settings.model_copy(update={name: value for name, value in given.items() if value})
+
+
+def without_model(settings: Settings) -> Settings:
+    """Return settings under which goals are planned by types."""
+    return settings.model_copy(update={"model": None})
 
 
 def read_value(text: str) -> Any:

@@ -117,16 +117,16 @@ class ActionSearch:
 def _index(specs: Sequence[ActionSpec]) -> "Postings":
     from planner.catalog.postings import Postings  # noqa: PLC0415 -- 0.15 s to import, and many catalogs are never searched
 
-    return Postings([_document(spec) for spec in specs])
+    return Postings([tokens(split_name(spec.name)) for spec in specs], [_description(spec) for spec in specs])
 
 
 _NAME = re.compile(r"[\w.:-]+")
 _QUOTES = frozenset("`'\"")
 
 
-def _document(spec: ActionSpec) -> list[str]:
-    """Return the words of an action; what its inputs and outputs are called and mean finds it best (measured)."""
-    words = tokens(split_name(spec.name)) * 2 + tokens(spec.description)
+def _description(spec: ActionSpec) -> list[str]:
+    """Return the words of an action beside its name. Those of its inputs and outputs help (measured)."""
+    words = tokens(spec.description)
     for text in (*spec.tags, spec.flow_id or ""):
         words += tokens(split_name(text))
     for slot in (*spec.inputs, *spec.outputs):

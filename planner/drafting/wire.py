@@ -241,8 +241,9 @@ def _by_name(items: Any) -> dict[str, Object] | None:
 
 
 def _is_asked(spec: ActionSpec | None, name: str) -> bool:
+    """Tell whether `null` can be meant for an input, rather than stand for one that is left out."""
     slot = spec.input(name) if spec else None
-    return slot is not None and slot.required
+    return slot is not None and slot.required and slot.validator.is_valid(None)
 
 
 def _bind(path: str) -> str:

@@ -187,14 +187,12 @@ def copied(value: Any) -> Any:
     pending: list[tuple[Any, Any]] = [(root, 0)]
     while pending:
         holder, key = pending.pop()
-        current: Any = holder[key]
-        kind = type(current)
-        if kind not in (dict, list):
+        current = holder[key]
+        if not issubclass(type(current), dict | list):
             continue
         if id(current) not in seen:
-            copy: Any = current.copy()
-            seen[id(current)] = copy
-            pending.extend((copy, at) for at in (range(len(copy)) if kind is list else copy))
+            copy = seen[id(current)] = current.copy()
+            pending.extend((copy, at) for at in (copy if issubclass(type(copy), dict) else range(len(copy))))
         holder[key] = seen[id(current)]
     return root[0]
 

@@ -149,12 +149,13 @@ def _output(spec: ActionSpec, path: Sequence[str | int]) -> tuple[Slot | None, S
 
 def _look_up(reference: Reference, value: Any, path: Sequence[str | int]) -> Meaning:
     for part in path:
-        try:
-            if not isinstance(value, Mapping if isinstance(part, str) else list | tuple):
-                raise LookupError
-            value = cast("Any", value)[part]
-        except LookupError:
+        if isinstance(part, str):
+            found = isinstance(value, Mapping) and part in value
+        else:
+            found = isinstance(value, list | tuple) and part < len(cast("Sequence[Any]", value))
+        if not found:
             return _absent(reference, f"the value given for {reference.path[0]!r} has no {_way([part])}")
+        value = cast("Any", value)[part]
     return Given(value)
 
 

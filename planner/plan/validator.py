@@ -1,15 +1,15 @@
 """Whether a plan can run: every fault at once, each once, at the place where it is."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from planner.catalog import ActionCatalog, ActionSpec, JsonSchema, Slot
 from planner.catalog.catalog import in_group
 from planner.context import RequestIdentity
-from planner.errors import InvalidRef, UnknownAction, closest
+from planner.errors import InvalidRef, InvalidReference, UnknownAction
 from planner.limits import Limits
-from planner.plan.bindings import RESERVED_ROOTS, STEP_ID
+from planner.plan.bindings import RESERVED_ROOTS, STEP_ID, parse_reference
 from planner.plan.graph import PlanGraph, build_graph, find_cycles, step_references
 from planner.plan.issues import IssueKind, ValidationIssue, ValidationResult
 from planner.plan.models import CandidatePlan, Condition, PlanStep, resolve_step
@@ -18,10 +18,12 @@ from planner.plan.value_check import ValueCheck
 
 MAX_CANDIDATES = 5
 LIST_SLOT = Slot("for_each", {"type": "array"})
-COMPARABLE: JsonSchema = {"type": ["string", "number", "integer", "boolean", "null"]}
+ORDERED: JsonSchema = {"type": ["string", "number"]}
+"""What `lt`, `le`, `gt` and `ge` compare."""
+CONTAINER: JsonSchema = {"type": ["array", "string", "object"]}
 
 
-def validate(  # noqa: PLR0913 -- the plan, what it is checked against, and three optional restrictions
+def validate(
     plan: CandidatePlan,
     catalog: ActionCatalog,
     user_inputs: Mapping[str, Any] | None = None,
@@ -56,7 +58,7 @@ def validate(  # noqa: PLR0913 -- the plan, what it is checked against, and thre
         return ValidationResult.of(oversized)  # nothing walks into values that are too deep or too large
     check = _PlanCheck(plan, catalog, user_inputs or {}, external_slots or {})
     check.run(None if flow_ids is None else set(flow_ids), identity, limits)
-    return ValidationResult.of(check.issues, check.missing)
+    return ValidationResult.of(list(check.issues.values()), check.missing)
 
 
 class _PlanCheck:
@@ -71,8 +73,9 @@ class _PlanCheck:
     ) -> None:
         self.plan = plan
         self.catalog = catalog
-        self.issues: list[ValidationIssue] = []
+        self.issues: dict[tuple[str, ...], ValidationIssue] = {}
         self.missing: dict[str, list[str]] = {}
+        self.candidates: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self.specs: dict[str, ActionSpec | None] = {}
         self.graph: PlanGraph = build_graph(plan)
         mapped = frozenset(step.id for step in plan.steps if step.for_each is not None)
@@ -80,13 +83,15 @@ class _PlanCheck:
 
     def run(self, groups: set[str] | None, identity: RequestIdentity | None, limits: Limits) -> None:
         self._ids()
-        for step in self.plan.steps:
-            self.specs[step.id] = self._action(step, groups, identity)
-        for step in self.plan.steps:
-            self._step(step)
+        actions = [self._action(step, groups, identity) for step in self.plan.steps]
+        for step, spec in zip(self.plan.steps, actions, strict=True):
+            same = self.specs.get(step.id, spec) is spec  # of steps with one id, it is not known which is meant
+            self.specs[step.id] = spec if same else None
+        for step, spec in zip(self.plan.steps, actions, strict=True):
+            self._step(step, spec)
         for name, value in self.plan.outputs.items():
             anything = Slot(name)
-            self.issues += ValueCheck(self.scope, None, self.missing).check(value, anything, ("outputs", name))
+            self._note(ValueCheck(self.scope, None, self.missing).check(value, anything, ("outputs", name)))
         for cycle in find_cycles(self.graph):
             way = " → ".join([*cycle[:8], "…"] if len(cycle) > 8 else [*cycle, cycle[0]])
             self._add("cycle", cycle[0], "", f"these steps wait for each other: {way}", {"steps": cycle})
@@ -115,8 +120,10 @@ class _PlanCheck:
             if wanted is None:
                 self._add("unknown_action", step.id, "action", "the step names no action")
                 return None
-            similar = closest(wanted, list(self.catalog.view.by_name))
-            self._add("unknown_action", step.id, field, str(error), {"action": wanted, "closest": similar})
+            similar = self.scope.closest(wanted, list(self.catalog.view.by_name))
+            unknown = isinstance(error, UnknownAction)
+            message = f"unknown action {wanted!r}; closest: {similar}" if unknown else str(error)
+            self._add("unknown_action", step.id, field, message, {"action": wanted, "closest": similar})
             return None
         if step.action is not None and step.action_ref is not None and step.action != spec.name:
             message = f"action says {step.action!r} and action_ref says {step.action_ref!r}; keep the one that is meant"
@@ -136,72 +143,80 @@ class _PlanCheck:
             self._add("forbidden_action", step.id, "action", message, {"action": spec.name})
         return spec
 
-    def _step(self, step: PlanStep) -> None:
+    def _step(self, step: PlanStep, spec: ActionSpec | None) -> None:
         check = ValueCheck(self.scope, step, self.missing)
-        spec = self.specs[step.id]
         if spec is not None:
             self._inputs(step, spec, check)
         else:  # the bindings are checked all the same, against inputs that could be anything
             for name, value in step.inputs.items():
-                self.issues += check.check(value, Slot(name), ("inputs", name))
+                self._note(check.check(value, Slot(name), ("inputs", name)))
         if step.for_each is not None:
-            self.issues += self._for_each(step, check)
+            self._note(self._for_each(step))
         if step.when is not None:
-            self.issues += self._when(step.when, check)
+            self._note(self._when(step, step.when))
         for at, after in enumerate(step.after):
             if after.step not in self.specs:
                 known = list(self.specs)
-                message = f"it comes after a step {after.step!r} that the plan does not have; closest: {closest(after.step, known)}"
-                self._add(
-                    "unknown_step", step.id, f"after[{at}]", message, {"reference": after.step, "known": known[:50]}
-                )
+                similar = self.scope.closest(after.step, known)
+                message = f"it comes after a step {after.step!r} that the plan does not have; closest: {similar}"
+                details = {"reference": after.step, "known": known[:50]}
+                self._add("unknown_step", step.id, f"after[{at}]", message, details)
 
     def _inputs(self, step: PlanStep, spec: ActionSpec, check: ValueCheck) -> None:
         known = {slot.name: slot for slot in spec.inputs}
         for name, value in step.inputs.items():
             slot = known.get(name)
             if slot is None:
-                message = f"{spec.name} has no input {name!r}; closest: {closest(name, list(known))}"
+                message = f"{spec.name} has no input {name!r}; closest: {self.scope.closest(name, list(known))}"
                 self._add("unknown_input", step.id, name, message, {"known": list(known), "location": ["inputs", name]})
                 slot = Slot(name)
-            self.issues += check.check(value, slot, ("inputs", name))
+            self._note(check.check(value, slot, ("inputs", name)))
         for slot in spec.inputs:
             if slot.required and slot.name not in step.inputs:
-                producers = self.catalog.producers(slot)[:MAX_CANDIDATES]
-                candidates = [
-                    {
-                        "action_ref": found.action.ref,
-                        "output": found.output.name,
-                        "description": found.action.description,
-                    }
-                    for found in producers
-                ]
                 message = f"{spec.name} needs {slot.name!r}" + (f": {slot.description}" if slot.description else "")
-                details = {"candidates": candidates, "expected": dict(slot.schema), "location": ["inputs", slot.name]}
+                details = {
+                    "candidates": self._candidates(spec, slot),
+                    "expected": dict(slot.schema),
+                    "location": ["inputs", slot.name],
+                }
                 self._add("missing_input", step.id, slot.name, message, details)
 
-    @staticmethod
-    def _for_each(step: PlanStep, check: ValueCheck) -> Iterator[ValidationIssue]:
-        if isinstance(step.for_each, str | list):
-            yield from check.check(cast("Any", step.for_each), LIST_SLOT, ("for_each",))
-        else:
-            message = f"for_each is a {type(step.for_each).__name__}; give a list or a binding to one"
-            yield ValidationIssue("invalid_literal", step.id, "for_each", message)
+    def _candidates(self, spec: ActionSpec, slot: Slot) -> list[dict[str, Any]]:
+        """Return what could fill an input; looked for once, however many steps lack it."""
+        if (spec.ref, slot.name) not in self.candidates:
+            self.candidates[spec.ref, slot.name] = [
+                {
+                    "action_ref": found.action.ref,
+                    "output": found.output.name,
+                    "description": found.action.description,
+                }
+                for found in self.catalog.producers(slot)[:MAX_CANDIDATES]
+            ]
+        return self.candidates[spec.ref, slot.name]
 
-    @staticmethod
-    def _when(condition: Condition, check: ValueCheck) -> Iterator[ValidationIssue]:
-        if "${" not in condition.ref:
-            message = f"when.ref is the literal {condition.ref[:80]!r}; it has to be a binding such as ${{step.output}}"
-            yield ValidationIssue("invalid_literal", check.step_id, "when.ref", message)
-            return
-        yield from check.check(condition.ref, Slot("ref"), ("when", "ref"))
-        if condition.op in ("in", "not_in"):
-            target = Slot("value", {"anyOf": [{"type": "array"}, {"type": "string"}, {"type": "object"}]})
-        elif condition.op in ("lt", "le", "gt", "ge"):
-            target = Slot("value", {"type": ["string", "number"]})
+    def _for_each(self, step: PlanStep) -> Iterator[ValidationIssue]:
+        outside = step.model_copy(update={"for_each": None})  # there is no item before the list is known
+        kind = type(step.for_each)
+        if issubclass(kind, str | list | tuple):
+            yield from ValueCheck(self.scope, outside, self.missing).check(step.for_each, LIST_SLOT, ("for_each",))
         else:
-            target = Slot("value")
-        yield from check.check(condition.value, target, ("when", "value"))
+            message = f"for_each is a {kind.__name__}; give a list or a binding to one"
+            yield ValidationIssue("invalid_literal", step.id, "for_each", message, {"location": ["for_each"]})
+
+    def _when(self, step: PlanStep, condition: Condition) -> Iterator[ValidationIssue]:
+        ref, value = Slot("ref"), Slot("value")
+        if condition.op in ("lt", "le", "gt", "ge"):
+            ref, value = Slot("ref", ORDERED), Slot("value", ORDERED)
+        elif condition.op in ("in", "not_in"):
+            value = Slot("value", CONTAINER)
+        try:
+            parse_reference(condition.ref)
+        except InvalidReference as error:
+            yield ValidationIssue("invalid_literal", step.id, "when.ref", str(error), {"location": ["when", "ref"]})
+        else:  # `exists` asks whether a key was given, so the user need not give it
+            missing = {} if condition.op == "exists" else self.missing
+            yield from ValueCheck(self.scope, step, missing).check(condition.ref, ref, ("when", "ref"))
+        yield from ValueCheck(self.scope, step, self.missing).check(condition.value, value, ("when", "value"))
 
     def _budget(self, limits: Limits) -> None:
         costs = [spec.policy.cost for spec in self.specs.values() if spec is not None]
@@ -227,7 +242,7 @@ class _PlanCheck:
                 self._add("point_of_no_return", step.id, "", message, {"action": spec.name})
 
     def _needed(self) -> set[str]:
-        """Steps that something waits for or that the plan returns; without declared outputs, the last step is returned."""
+        """Return the steps that something waits for or that the plan returns: without declared outputs, the last."""
         needed = {other for waits in self.graph.edges.values() for other in waits}
         if self.plan.outputs:
             outputs = PlanStep(id="outputs", inputs=self.plan.outputs)
@@ -239,7 +254,12 @@ class _PlanCheck:
     def _add(
         self, kind: IssueKind, step_id: str, field: str, message: str, details: dict[str, Any] | None = None
     ) -> None:
-        self.issues.append(ValidationIssue(kind, step_id, field, message, details or {}))
+        self._note([ValidationIssue(kind, step_id, field, message, details or {})])
+
+    def _note(self, issues: Iterable[ValidationIssue]) -> None:
+        """Keep each fault once, though a text may hold the same binding twice."""
+        for issue in issues:
+            self.issues.setdefault((issue.kind, issue.step_id, issue.field, issue.message), issue)
 
 
 def _oversized(plan: CandidatePlan, limits: Limits) -> Iterator[ValidationIssue]:
@@ -249,7 +269,7 @@ def _oversized(plan: CandidatePlan, limits: Limits) -> Iterator[ValidationIssue]
         values += [(step.id, "inputs", name, value) for name, value in step.inputs.items()]
         values.append((step.id, "", "for_each", step.for_each))
         if step.when is not None:
-            values.append((step.id, "", "when", step.when.value))
+            values += [(step.id, "", "when.ref", step.when.ref), (step.id, "", "when.value", step.when.value)]
     for step_id, place, name, value in values:
         size, depth = measure(value, limits.nesting)
         field = f"{place}.{name}" if place == "outputs" else name

@@ -121,7 +121,7 @@ class ValueCheck:
 def literal_faults(value: Any, target: Slot) -> Iterator[tuple[Location, str]]:
     """Yield where in `value` and why it is not what `target` asks for.
 
-    What the parameter's own type takes is right, whatever its schema says of it: the type decides when the action is called.
+    What the parameter's own type takes is right, whatever its schema says: the type decides when the action is called.
     """
     reason = None if target.adapter is None else _refusal(target.adapter, value)
     if target.adapter is not None and reason is None:

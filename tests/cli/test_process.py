@@ -1,0 +1,152 @@
+"""The real command, in a process of its own."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.command_line import CommandLine, own_environment
+from tests.support.openai_server import serve, text
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {"goalgraph.application", "langchain_core", "langgraph", "matplotlib", "openai", "planner", "pydantic"}
+GOALGRAPH = (sys.executable, "-m", "goalgraph")
+
+
+def environment(**extra: str) -> dict[str, str]:
+    return {**own_environment(), "PYTHONPATH": str(ROOT), **extra}
+
+
+def run(*arguments: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*GOALGRAPH, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env=environment(**extra),
+    )
+
+
+def test_help_imports_nothing_heavy() -> None:
+    done = run("--help", PYTHONPROFILEIMPORTTIME="1")
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+
+    assert done.returncode == 0
+    assert "typer" in imported
+    assert imported & HEAVY == set()
+
+
+def test_help_lists_the_exit_codes() -> None:
+    assert "an input is missing" in " ".join(run("--help").stdout.split())
+
+
+def test_an_unknown_option_is_wrong_usage() -> None:
+    assert run("run", "x", "--no-such-option").returncode == 2
+
+
+def test_what_an_action_prints_does_not_reach_json(command: CommandLine) -> None:
+    done = run("run", command.plan, "-c", command.catalog, "-i", "airport=OSL", "--json")
+
+    assert json.loads(done.stdout)["ok"] is True
+    assert "an action prints" in done.stderr
+
+
+def test_what_an_action_prints_is_its_own_otherwise(command: CommandLine) -> None:
+    done = run("run", command.plan, "-c", command.catalog, "-i", "airport=OSL")
+
+    assert (done.returncode, done.stdout) == (0, "an action prints\n")
+
+
+def test_nothing_moves_where_there_is_no_terminal(command: CommandLine) -> None:
+    done = run("run", command.plan, "-c", command.catalog, "-i", "airport=OSL")
+
+    assert "\x1b" not in done.stderr
+    assert [line.split()[:2] for line in done.stderr.splitlines()[:2]] == [["✓", "city"], ["✓", "weather"]]
+
+
+def test_json_is_written_in_any_locale(command: CommandLine) -> None:
+    done = run(
+        "run", command.plan, "-c", command.catalog, "-i", "airport=Ωλ", "--json", PYTHONIOENCODING="ascii:strict"
+    )
+
+    assert json.loads(done.stdout)["status"] == "failed"
+
+
+def test_a_reader_that_has_gone_is_no_error(command: CommandLine) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    arguments = (*GOALGRAPH, "catalog", "ls", "-c", str(command.catalog), "--json")
+
+    with os.fdopen(writing, "wb") as stdout:
+        done = subprocess.run(arguments, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, env=environment())
+
+    assert (done.returncode, "Error" in done.stderr) == (0, False)
+
+
+def test_ctrl_c_stops_the_run_and_tells_what_was_completed(command: CommandLine, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    steps = [
+        {"id": "city", "action": "find_city", "inputs": {"airport": "OSL"}},
+        {"id": "endless", "action": "hang", "inputs": {"started": str(started)}, "after": ["city"]},
+        {"id": "never", "action": "forecast_weather", "inputs": {"city": "Oslo"}, "after": ["endless"]},
+    ]
+    plan = command.file("endless.json", json.dumps({"steps": steps}))
+    arguments = (*GOALGRAPH, "run", str(plan), "-c", str(command.catalog), "--json")
+
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        assert started.read_text() == "now"  # opens when the action does
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert json.loads(stdout)["status"] == "cancelled"
+    assert "completed: city" in stderr
+
+
+def test_ctrl_c_while_a_catalog_is_imported_leaves_no_traceback(command: CommandLine, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    slow = command.file(
+        "slow.py",
+        f"import pathlib, threading\npathlib.Path({str(started)!r}).write_text('now')\nthreading.Event().wait()",
+    )
+
+    with subprocess.Popen(
+        (*GOALGRAPH, "catalog", "ls", "-c", str(slow)), stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        assert started.read_text() == "now"
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+
+    assert (process.returncode, "Traceback" in stderr) == (130, False)
+
+
+async def test_a_goal_in_words_is_planned_by_a_model_and_run(command: CommandLine) -> None:
+    plan = {
+        "assumptions": [],
+        "steps": [
+            {"id": "c", "action": "find_city", "inputs": {"airport": {"ref": "user.airport"}}, "control": None},
+            {"id": "w", "action": "forecast_weather", "inputs": {"city": {"ref": "c.city"}}, "control": None},
+        ],
+        "outputs": [{"name": "answer", "ref": "w.forecast"}],
+    }
+    async with serve() as server:
+        server.replies.append(text(plan))
+        process = await asyncio.create_subprocess_exec(
+            *(*GOALGRAPH, "run", "the weather where I land", "-c", str(command.catalog), "-i", "airport=SEA"),
+            *("--model", "m", "--base-url", server.url, "--json"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment(GOALGRAPH_API_KEY="made-up"),
+        )
+        stdout, stderr = await process.communicate()
+
+    assert process.returncode == 0, stderr.decode()
+    assert json.loads(stdout)["outputs"] == {"answer": "rain in Seattle"}
