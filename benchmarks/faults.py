@@ -73,7 +73,7 @@ class Breaker:
         """Another word for the verb, or a word too many."""
         step = self.random.choice(plan["steps"])
         name: str = step["action"]
-        verb = name.split("_")[0]
+        verb = name.split("_", maxsplit=1)[0]
         forms = [f"{name}_api", f"do_{name}", name.replace("_", " ").title().replace(" ", "")]
         forms += [name.replace(verb, SYNONYMS[verb], 1)] * 3 if verb in SYNONYMS else []
         step["action"] = self.random.choice(forms)

@@ -11,8 +11,8 @@ from benchmarks.systems import SYSTEMS, Step
 from benchmarks.worker import Worker
 
 STEPS = 30
-PLANS = 24
-QUICK_PLANS = 4
+PLANS = 20
+QUICK_PLANS = 2
 LIMIT = 60.0
 MEDIAN, SPREAD, SHORTEST, LONGEST = 0.05, 1.2, 0.02, 1.0
 """Of the log-normal sleeps, in seconds; a third is longer than 0.08 s, a hundredth met the upper bound."""
@@ -71,7 +71,9 @@ def run(*, quick: bool = False, plans: int | None = None, size: int = STEPS) -> 
         for worker in workers.values():
             worker.close()
     title = f"{len(seeds)} plans of {size} steps (seeds {seeds[0]} to {seeds[-1]})"
-    return [row(f"{title}, {saver}: {which}", which, saver, found, reasons) for saver in SAVERS for which in ("mean", "max")]
+    return [
+        row(f"{title}, {saver}: {which}", which, saver, found, reasons) for saver in SAVERS for which in ("mean", "max")
+    ]
 
 
 SAVERS = {"no saver": "", "InMemorySaver": ", InMemorySaver"}
@@ -85,5 +87,11 @@ def row(what: str, which: str, saver: str, found: dict[str, list[float]], reason
         ratios = found[name]
         return reasons[name] if name in reasons else round(mean(ratios) if which == "mean" else max(ratios), 3)
 
-    peers = {"StateGraph": figure("StateGraph" + SAVERS[saver]), "asyncio": figure("asyncio"), "aethergraph": figure("aethergraph")}
-    return Row(what=what, value=figure("goalgraph" + SAVERS[saver]), unit="× critical path", goal=GOALS[which], peers=peers)
+    peers = {
+        "StateGraph": figure("StateGraph" + SAVERS[saver]),
+        "asyncio": figure("asyncio"),
+        "aethergraph": figure("aethergraph"),
+    }
+    return Row(
+        what=what, value=figure("goalgraph" + SAVERS[saver]), unit="× critical path", goal=GOALS[which], peers=peers
+    )

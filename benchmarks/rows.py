@@ -37,7 +37,9 @@ class Row:
         if peer not in (None, ""):
             peers["peer"] = cast("Figure", peer)
         goal = "" if given.get("goal") is None else str(given["goal"])
-        return cls(what=str(given["what"]), value=given["value"], unit=str(given.get("unit", "")), goal=goal, peers=peers)
+        return cls(
+            what=str(given["what"]), value=given["value"], unit=str(given.get("unit", "")), goal=goal, peers=peers
+        )
 
     @property
     def met(self) -> bool | None:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self, cast
 
 from benchmarks.rows import Unmeasured
 
@@ -35,14 +35,13 @@ class Worker:
             Unmeasured: it took longer than `limit` seconds, or failed.
         """
         child = self._child = self._child or start()
-        assert child.stdin is not None
-        assert child.stdout is not None
-        child.stdin.write(json.dumps([function, arguments]).encode() + b"\n")
-        ready, _, _ = select.select([child.stdout], [], [], limit)
+        questions, answers = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
+        questions.write(json.dumps([function, arguments]).encode() + b"\n")
+        ready, _, _ = select.select([answers], [], [], limit)
         if not ready:
             self.close()
             raise Unmeasured(f"over {limit:g} s")
-        line = child.stdout.readline()
+        line = answers.readline()
         if not line:
             self.close()
             raise Unmeasured("its process died")
@@ -61,7 +60,9 @@ class Worker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

@@ -10,10 +10,16 @@ from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.text import Text
 
+PIPE_WIDTH = 160
+"""Columns where there is no terminal to fit in."""
+
 
 def people() -> Console:
     """Return the console for people. It is made when it is asked for, so that it writes to the stderr of now."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, PIPE_WIDTH)
+    return console
 
 
 def complain(message: str) -> None:

@@ -71,10 +71,14 @@ async def _plan(catalog: ActionCatalog, inputs: dict[str, Any], settings: Settin
         console.print(Text("the model gave no plan that can run, so this one is made from types", style="yellow"))
     else:
         way = f"from {', '.join(inputs)} to {', '.join(WANTS)}"
-        console.print(Text(f"no language model is set (GOALGRAPH_MODEL), so it is planned by types: {way}", style="dim"))
+        console.print(
+            Text(f"no language model is set (GOALGRAPH_MODEL), so it is planned by types: {way}", style="dim")
+        )
     planned = await ask(Request(subject=QUESTION, wants=WANTS), without_model(settings))
     if planned.plan is None or not planned.ok:
-        raise CommandError("there is no plan for the demo; this is a fault of goalgraph, please report it", Exit.NO_PLAN)
+        raise CommandError(
+            "there is no plan for the demo; this is a fault of goalgraph, please report it", Exit.NO_PLAN
+        )
     return planned.plan
 
 

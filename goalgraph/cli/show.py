@@ -14,6 +14,7 @@ from rich.tree import Tree
 from planner.catalog import ActionSpec, Slot
 from planner.execution import ExecutionResult
 from planner.plan import CandidatePlan, Estimate, Patch, PlanStep, ValidationIssue, ValidationResult, build_graph
+from planner.plan.bindings import references_in
 from planner.plan.bindings import show as show_place
 
 MOST_STEPS = 60
@@ -34,31 +35,40 @@ def plan_tree(plan: CandidatePlan) -> RenderableType:
         return Group(*lines, *([Text(f"… and {rest:,} more steps", style="dim")] if rest else []))
     root = Tree(Text(plan.goal or plan.id, style="bold"), guide_style="dim")
     branches: dict[str, Tree] = {}
+    above: dict[str, set[str]] = {}
     for step_id in order:
-        waits = sorted(
-            (other for other in graph.edges[step_id] if other in branches), key=lambda o: graph.levels.get(o, 0)
-        )
-        parent = branches[waits[-1]] if waits else root
-        branches[step_id] = parent.add(_step_line(steps[step_id], waits[:-1]))
+        waits = sorted(other for other in graph.edges[step_id] if other in branches)
+        parent = max(waits, key=lambda other: graph.levels.get(other, 0), default=None)
+        above[step_id] = set() if parent is None else {parent, *above[parent]}
+        also = [other for other in waits if other not in above[step_id]]
+        line = _step_line(steps[step_id], also)
+        branches[step_id] = (root if parent is None else branches[parent]).add(line)
     return root
 
 
 def _step_line(step: PlanStep, also: Sequence[str]) -> Text:
+    """Write a step on one line; inputs that come from other steps are what the tree and `also` show."""
     line = Text.assemble((step.id, "bold cyan"))
     name = step.action or step.action_ref or "?"
     if name != step.id:
         line.append(f" {name}")
-    line.append(f"({', '.join(f'{key}={short(value)}' for key, value in step.inputs.items())})", style="dim")
+    own = {key: value for key, value in step.inputs.items() if _is_own(value)}
+    if own:
+        line.append(f"  {', '.join(f'{key}={short(value)}' for key, value in own.items())}", style="dim")
     if step.for_each is not None:
-        line.append(f" for each {short(step.for_each)}", style="magenta")
+        line.append(f"  for each of {short(step.for_each)}", style="magenta")
     if step.when is not None:
         value = "" if step.when.op in ("exists", "truthy") else f" {short(step.when.value)}"
-        line.append(f" when {step.when.ref} {step.when.op}{value}", style="magenta")
+        line.append(f"  when {step.when.ref} {step.when.op}{value}", style="magenta")
     if step.optional:
-        line.append(" optional", style="magenta")
+        line.append("  optional", style="magenta")
     if also:
-        line.append(f" and after {', '.join(also)}", style="green")
+        line.append(f"  also needs {', '.join(also)}", style="green")
     return line
+
+
+def _is_own(value: Any) -> bool:
+    return all(reference.root == "user" for _, reference in references_in(value))
 
 
 def estimate_line(estimate: Estimate) -> Text:
@@ -116,12 +126,21 @@ def outputs_table(outputs: Mapping[str, Any]) -> RenderableType:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in outputs.items():
-        text = value if isinstance(value, str) else as_json(value, indent=2)
+        text = _readable(value)
         cut = (
             text if len(text) <= OUTPUT_CHARS else f"{text[:OUTPUT_CHARS]} … ({len(text):,} characters; --json has all)"
         )
         table.add_row(name, Text(cut))
-    return Padding(table, (0, 0, 0, 2))
+    return Padding(table, (0, 0, 0, 2), expand=False)
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    items = cast("list[Any]", value) if isinstance(value, list) else []
+    if items and all(isinstance(item, str | int | float) for item in items):
+        return "\n".join(f"• {item}" for item in items)
+    return as_json(value, indent=2)
 
 
 def show_result(result: ExecutionResult, console: Console, *, outputs: bool = True) -> None:
@@ -196,7 +215,8 @@ def spec_rules(spec: ActionSpec) -> dict[str, Any]:
 
 
 def _type(slot: Slot) -> Text:
-    kind = slot.semantic or slot.type
+    title = slot.schema.get("title") or str(slot.schema.get("$ref", "")).rpartition("/")[2]
+    kind = slot.semantic or (slot.type == "object" and title) or slot.type
     inner = cast("Mapping[str, Any]", slot.schema.get("items") or {})
     if kind == "array" and inner:
         name = inner.get("type") or str(inner.get("$ref", "any")).rpartition("/")[2]

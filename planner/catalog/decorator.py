@@ -6,7 +6,7 @@ import inspect
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar, overload
 
@@ -42,7 +42,7 @@ class ActionOptions:
     description: str = ""
     tags: tuple[str, ...] = ()
     flow_id: str | None = None
-    policy: ActionPolicy = ActionPolicy()
+    policy: ActionPolicy = field(default_factory=ActionPolicy)
     names: Mapping[str, Any] | None = None
     """Local names where the function was defined, for annotations given as text."""
 
@@ -68,7 +68,7 @@ def action(
     max_concurrency: int | None = None,
     rate: Rate | float | None = None,
 ) -> Callable[[F], F]: ...
-def action(
+def action(  # noqa: PLR0913 - what an action can be told
     function: F | None = None,
     /,
     *,
@@ -90,9 +90,8 @@ def action(
 ) -> F | Callable[[F], F]:
     """Mark a function as an action; it stays the same function and can be called as before.
 
-    Parameters become inputs, the return annotation gives the outputs, the first paragraph of the docstring describes it.
-    A parameter of type `ActionContext` receives the call's context, one marked `Resource("name")` what the application provides.
-    Synchronous functions run in a thread of their own.
+    Parameters become inputs, the return annotation the outputs, the docstring's first paragraph the description. A parameter
+    of type `ActionContext` receives the call's context, one marked `Resource("name")` what the application provides.
 
     Args:
         function: The function, when the decorator is used without parentheses.
@@ -226,7 +225,9 @@ def _caller(function: Callable[..., Any], signature: Signature) -> ActionCall:
 
 def _resource(resources: Mapping[str, Any], name: str) -> Any:
     if name not in resources:
-        raise MissingResource(f"the action needs the resource {name!r}; pass it as open_planner(resources={{{name!r}: …}})")
+        raise MissingResource(
+            f"the action needs the resource {name!r}; pass it as open_planner(resources={{{name!r}: …}})"
+        )
     return resources[name]
 
 

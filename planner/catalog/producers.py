@@ -2,8 +2,9 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, cast
 
 from planner.catalog.schemas import Fit, at_path, fits
@@ -11,6 +12,7 @@ from planner.catalog.slot import Slot
 from planner.catalog.spec import ActionSpec
 
 Key = tuple[Literal["semantic", "name", "shape", "alias"], str]
+_encode = json.JSONEncoder(sort_keys=True, default=str).encode  # `json.dumps` would make an encoder for each call
 RANKS = {"semantic": 0, "name": 1, "shape": 2, "alias": 3}
 
 
@@ -26,9 +28,20 @@ class Producer:
     each: bool = False
     """Whether the output is a list whose items fill the input, so that the step that takes it needs a `for_each`."""
 
-    def binding(self, step_id: str) -> str:
-        """Return what binds this output of the step `step_id`."""
-        return f"${{{step_id}}}" if self.whole else f"${{{step_id}.{self.output.name}}}"
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Where the value lies below the step that calls the action."""
+        return () if self.whole else (self.output.name,)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A value that is needed, and what could give it."""
+
+    key: str
+    """The same for slots which the same outputs can fill."""
+    slot: Slot
+    producers: tuple[Producer, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +61,30 @@ class ProducerIndex:
     """
 
     def __init__(self, specs: Iterable[ActionSpec]) -> None:
+        self.specs = list(specs)
         self._by_key: defaultdict[Key, list[_Entry]] = defaultdict(list)
         self._found: dict[str, list[Producer]] = {}
-        for spec in specs:
+        self._needs: dict[str, tuple[Need, ...]] = {}
+        for spec in self.specs:
             for entry in _entries(spec):
                 for key in _offered_keys(entry):
                     self._by_key[key].append(entry)
+
+    @cached_property
+    def network(self) -> "Network":
+        """What feeds what, for a search over all actions."""
+        return Network(self.specs, self)
+
+    def needs(self, spec: ActionSpec) -> tuple[Need, ...]:
+        """Return the required inputs of an action, each with what other actions give for it; looked up once."""
+        if spec.ref not in self._needs:
+            self._needs[spec.ref] = tuple(self.need(slot) for slot in spec.inputs if slot.required)
+        return self._needs[spec.ref]
+
+    def need(self, slot: Slot) -> Need:
+        """Return `slot` with its producers."""
+        key = identity(slot)
+        return Need(key, slot, tuple(producer for producer in self._producers(key, slot) if not producer.each))
 
     def find(self, slot: Slot, *, each: bool = False) -> list[Producer]:
         """Return the producers of `slot`: surely fitting before maybe, then by meaning, name, shape and action's name.
@@ -62,14 +93,16 @@ class ProducerIndex:
             slot: The input to fill.
             each: Whether lists whose items fit are offered as well, after all others.
         """
-        known = identity(slot)
-        if known not in self._found:
-            self._found[known] = self._search(slot)
-        return [producer for producer in self._found[known] if each or not producer.each]
+        return [producer for producer in self._producers(identity(slot), slot) if each or not producer.each]
+
+    def _producers(self, key: str, slot: Slot) -> list[Producer]:
+        if key not in self._found:
+            self._found[key] = self._search(slot)
+        return self._found[key]
 
     def _search(self, slot: Slot) -> list[Producer]:
         found: dict[tuple[str, str, bool, bool], tuple[bool, Fit, int, Producer]] = {}
-        for key in _keys(slot):
+        for key in keys_of(slot):
             for entry in self._by_key.get(key, ()):
                 producer = entry.producer
                 same = (producer.action.ref, producer.output.name, producer.whole, producer.each)
@@ -83,11 +116,62 @@ class ProducerIndex:
         return [producer for *_, producer in ordered]
 
 
+class Network:
+    """Actions and the values between them.
+
+    A value is a class of required inputs that the same outputs can fill. Actions and values go by their positions.
+    """
+
+    def __init__(self, specs: Sequence[ActionSpec], index: "ProducerIndex") -> None:
+        self.index = index
+        self.specs = specs
+        self.position = {spec.ref: at for at, spec in enumerate(specs)}
+        self.values: list[Need] = []
+        self.value_of: dict[str, int] = {}
+        self.inputs: list[tuple[int, ...]] = []
+        """Action → the values that it requires, each once."""
+        for spec in specs:
+            self.inputs.append(tuple({self._value(need): None for need in index.needs(spec)}))
+        self.counts = [len(inputs) for inputs in self.inputs]
+        self.free = [action for action, count in enumerate(self.counts) if count == 0]
+        """Actions that require nothing."""
+        self.users: list[list[int]] = [[] for _ in self.values]
+        """Value → the actions that require it."""
+        for action, inputs in enumerate(self.inputs):
+            for value in inputs:
+                self.users[value].append(action)
+        self.givers: list[dict[int, Producer]] = [self.givers_of(need) for need in self.values]
+        """Value → the actions that give it, with the surest output of each."""
+        self.gives: list[list[int]] = [[] for _ in specs]
+        """Action → the values that it gives."""
+        for value, givers in enumerate(self.givers):
+            for action in givers:
+                self.gives[action].append(value)
+        self.by_key: defaultdict[Key, list[int]] = defaultdict(list)
+        """What a value is called or means → the values."""
+        for value, need in enumerate(self.values):
+            for key in keys_of(need.slot):
+                self.by_key[key].append(value)
+
+    def givers_of(self, need: Need) -> dict[int, Producer]:
+        """Return the actions that give what is needed, with the surest output of each."""
+        found: dict[int, Producer] = {}
+        for producer in need.producers:
+            found.setdefault(self.position[producer.action.ref], producer)
+        return found
+
+    def _value(self, need: Need) -> int:
+        if need.key not in self.value_of:
+            self.value_of[need.key] = len(self.values)
+            self.values.append(need)
+        return self.value_of[need.key]
+
+
 def links(source: Slot, target: Slot) -> bool:
     """Tell whether a value called and typed as `source` can be given to `target`, by the rule of `ProducerIndex`."""
     if _different_meaning(target, source):
         return False
-    shared = {kind for kind, _ in set(_keys(source)) & set(_keys(target))}
+    shared = {kind for kind, _ in set(keys_of(source)) & set(keys_of(target))}
     if not shared:
         return False
     fit = fits(source.schema, target.schema)
@@ -96,7 +180,7 @@ def links(source: Slot, target: Slot) -> bool:
 
 def identity(slot: Slot) -> str:
     """Return a text that is the same for slots which the same outputs can fill."""
-    return json.dumps([slot.semantic, plain(slot.name), slot.schema], sort_keys=True, default=str)
+    return f"{slot.semantic} {plain(slot.name)} {_encode(slot.schema)}"
 
 
 def plain(name: str) -> str:
@@ -125,7 +209,7 @@ def _item(output: Slot) -> Slot | None:
 def _offered_keys(entry: _Entry) -> list[Key]:
     """Return what an output is found by; `result` names nothing, so there the action's name does."""
     producer = entry.producer
-    keys = _keys(entry.given)
+    keys = keys_of(entry.given)
     if not (producer.whole or producer.action.single_output):
         return keys
     full = producer.action.name.rpartition(".")[2]
@@ -135,7 +219,8 @@ def _offered_keys(entry: _Entry) -> list[Key]:
     return [*keys, *(("alias", name) for name in names)]
 
 
-def _keys(slot: Slot) -> list[Key]:
+def keys_of(slot: Slot) -> list[Key]:
+    """Return what a slot is found by, the surest first."""
     keys: list[Key] = [("semantic", slot.semantic)] if slot.semantic else []
     keys.append(("name", plain(slot.name)))
     if shape := _shape(slot.schema):

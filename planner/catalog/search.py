@@ -97,20 +97,13 @@ class ActionSearch:
     def _feeding(self, at: int) -> list[tuple[str, list[int]]]:
         """Return the required inputs of an action with the actions that produce each, looked up once."""
         if at not in self._feeds:
-            self._feeds[at] = [
-                (slot.name, positions)
-                for slot in self.specs[at].inputs
-                if slot.required
-                and (
-                    positions := list(
-                        dict.fromkeys(
-                            other
-                            for found in self.producers.find(slot)
-                            if (other := self._positions[found.action.ref]) != at
-                        )
-                    )
-                )
-            ]
+            found: list[tuple[str, list[int]]] = []
+            for need in self.producers.needs(self.specs[at]):
+                feeding = dict.fromkeys(self._positions[producer.action.ref] for producer in need.producers)
+                feeding.pop(at, None)
+                if feeding:
+                    found.append((need.slot.name, list(feeding)))
+            self._feeds[at] = found
         return self._feeds[at]
 
 

@@ -5,10 +5,10 @@ import typing
 from functools import reduce
 from operator import or_
 from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, NotRequired, Required, get_args, get_origin
 
 import typing_extensions
-from typing_extensions import NotRequired, ReadOnly, Required
+from typing_extensions import ReadOnly
 
 
 def modern(annotation: Any) -> Any:

@@ -54,6 +54,19 @@ def tokens(text: str) -> list[str]:
     return found
 
 
+def clauses(goal: str, least: int = 2) -> list[str]:
+    """Split a goal into the texts of its clauses; one of fewer words than `least` stands with the one before."""
+    found: list[str] = []
+    for sentence in _SENTENCE.split(goal, MAX_SENTENCES):
+        first = len(found)
+        for clause in _CLAUSE.split(sentence, MAX_CLAUSES):
+            if len(found) > first and len(tokens(split_name(clause))) < least:
+                found[-1] += f" {clause}"
+            elif clause.strip():
+                found.append(clause)
+    return found
+
+
 def goal_parts(goal: str) -> list[list[list[str]]]:
     """Split a goal into sentences of clauses of words."""
     parts: list[list[list[str]]] = []

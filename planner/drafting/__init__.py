@@ -8,6 +8,7 @@ from planner.drafting.openai_model import OpenAIModel
 from planner.drafting.ranking import rank
 from planner.drafting.request import Candidate, PlanningContext, PlanResult
 from planner.drafting.scripted import ScriptedCall, ScriptedModel
+from planner.drafting.typed_search import TypedSearch
 
 __all__ = [
     "Candidate",
@@ -24,6 +25,7 @@ __all__ = [
     "Schema",
     "ScriptedCall",
     "ScriptedModel",
+    "TypedSearch",
     "Usage",
     "as_language_model",
     "rank",

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from planner.catalog import ActionCatalog, ActionSpec
@@ -11,6 +11,7 @@ from planner.drafting.offer import Offer
 from planner.drafting.prompts import Round, messages
 from planner.drafting.ranking import rank
 from planner.drafting.request import Candidate, PlanningContext, PlanResult
+from planner.drafting.typed_search import TypedSearch
 from planner.drafting.wire import from_wire
 from planner.drafting.wire_schema import plan_schema
 from planner.errors import ModelError, ModelRefused, ModelTruncated
@@ -78,21 +79,16 @@ class _Draft:
 
     async def without_model(self) -> PlanResult:
         """Plan by types, or draft from words."""
-        from planner.drafting.typed_search import TypedSearch  # noqa: PLC0415 -- BEING WRITTEN
-
-        await self._tell("start", -1, message=self.context.goal)
-        result = TypedSearch(self.drafter.catalog).plan(self.context)
-        shown = result.plan.to_dict() if result.plan else None
-        await self._tell("validation", 0, plan_dict=shown, validation=result.validation)
-        phase = "success" if result.plan is not None else "failure"
-        message = None if result.plan is not None else _why(result.validation, "no plan can be found by types")
-        await self._tell(phase, 0, message=message, plan_dict=shown, validation=result.validation)
-        return replace(result, events=self.events)
+        search = TypedSearch(self.drafter.catalog, self.drafter.limits)
+        result = await asyncio.to_thread(search.plan, self.context)  # the first search builds the catalog's indexes
+        for event in result.events:
+            await emit(self.on_event, event)
+        return result
 
     async def with_model(self, llm: LanguageModel) -> PlanResult:
         """Draft all candidates at the same time and rank what they came to."""
         await self._tell("start", -1, message=self.context.goal)
-        offer = Offer(self.drafter.catalog, self.context)
+        offer = await asyncio.to_thread(Offer, self.drafter.catalog, self.context)
         if not offer.first:
             return await self._finish(_nothing_to_offer(offer))
         count = max(1, self.context.candidates)

@@ -80,11 +80,11 @@ class InputParser:
         if not keys:
             return parsed
         slots = _slots(keys, schemas or {}, plan, catalog or self.catalog, parsed.errors)
-        found: Mapping[str, Any] | None = None
+        found: Any = None
         if self.llm is not None:
             found = await self._ask(self.llm, message, slots, instruction, parsed.errors)
         if found is None:
-            found = plainly(message, slots, alone=self.llm is None)
+            found = clean(plainly(message, slots, alone=self.llm is None), self.limits).value or {}
         for key in keys:
             if found.get(key) is not None:
                 _take(parsed, key, found[key], slots[key])
@@ -121,10 +121,11 @@ class InputParser:
             errors += [fault.message for fault in reading.faults]
         cleaned = clean(value, self.limits)
         errors += [fault.message for fault in cleaned.faults]
-        if not isinstance(cleaned.value, dict):
+        found: Any = cleaned.value
+        if not isinstance(found, dict):
             errors.append("the model's answer is no JSON object, so nothing was read from it")
             return None
-        read = cast("dict[str, Any]", cleaned.value)
+        read = cast("dict[str, Any]", found)
         inner = read.get("values")
         if len(read) == 1 and isinstance(inner, dict):
             read = cast("dict[str, Any]", inner)

@@ -1,8 +1,10 @@
 """Which actions a draft may use: those that the request allows, of a large catalog those that fit the goal."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 
 from planner.catalog import ActionCatalog, ActionSpec, Producer, Slot
+from planner.catalog.words import split_name
 from planner.drafting.request import PlanningContext
 from planner.errors import UnknownAction
 from planner.plan import CandidatePlan, ValidationIssue, ValidationResult, resolve_step
@@ -71,8 +73,9 @@ class Offer:
             step = plan.step(issue.step_id) if issue.kind == "unknown_action" else None
             name = (step.action or step.action_ref) if step else None
             if name:
-                words = name.partition("@")[0].rpartition(":")[2].replace("-", " ")
+                words = split_name(name.partition("@")[0].rpartition(":")[2])
                 self._add(hit.action for hit in self.catalog.search(words, FOUND_BY_NAME, flow_ids=self.flow_ids))
+                self._add(self.allowed[one] for one in get_close_matches(name, self.allowed, n=3, cutoff=0.5))
         self._add(spec for step in plan.steps if (spec := self.find(step.action or "")) is not None)
 
     def _retrieve(self, context: PlanningContext) -> Iterable[ActionSpec]:

@@ -1,12 +1,14 @@
 """The LangGraph graph of a plan: one entrypoint that calls one task a step, always in the same order.
 
 LangGraph knows a task by its name and by how many were called before it. So the order of the calls may never depend on
-what finishes first: the steps are called by level, then id, ahead of their dependencies, and each waits inside for what
-it needs (planning.md section 6 has the measurements, and what goes wrong otherwise).
+what finishes first: the steps are called by level, then id, and each waits inside for what it needs (planning.md section
+6 has the measurements, and what goes wrong otherwise). Only *when* the next call is made depends on the run: as soon as a
+step is ready, everything up to it in the order is called, and nothing beyond it, because LangGraph does work for each
+open task whenever any of them finishes.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -40,7 +42,19 @@ class _Body:
         self.tasks_here: dict[str, str] = {}
         """Steps whose task began in this process, and LangGraph's id for it."""
         self.records: dict[str, dict[str, Any]] = {}
-        self.unfinished = len(state.plan.steps)
+        self.order = state.graph.order
+        self.position = {step_id: at for at, step_id in enumerate(self.order)}
+        self.unmet = {step_id: len(waits) for step_id, waits in state.graph.edges.items()}
+        self.dependents: dict[str, list[str]] = {step_id: [] for step_id in self.order}
+        for step_id, waits in state.graph.edges.items():
+            for other in waits:
+                self.dependents[other].append(step_id)
+        self.called = 0
+        """How many steps of the order have been called."""
+        self.wanted = 0
+        """How many of the order have to be called so that every ready step is."""
+        self.open = 0
+        self.more = asyncio.Event()
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.window = Window(state.limits.window)
         self.loading: set[asyncio.Task[None]] = set()
@@ -49,13 +63,8 @@ class _Body:
         """Call every step and return the records of their outcomes."""
         state = self.state
         state.started_at = start["started_at"]
-        for step_id in state.graph.order:
-            await self.window.enter()
-            if self.finished.done():
-                break
-            future = asyncio.ensure_future(self._task(state.steps[step_id])())
-            future.add_done_callback(self._watch(step_id))
-        await self.finished
+        self._ready(step_id for step_id, count in self.unmet.items() if count == 0)
+        await self._call()
         if state.interrupts:
             raise GraphInterrupt(())  # empty: the flows' own interrupts are stored where they were raised
         return {
@@ -65,6 +74,24 @@ class _Body:
             "records": self.records,
             "start": start,
         }
+
+    async def _call(self) -> None:
+        """Call the steps in their order until all have been settled, or what is left waits for a person."""
+        while not self.finished.done():
+            while self.called < self.wanted and not self.finished.done():
+                await self.window.enter()
+                step_id = self.order[self.called]
+                self.called += 1
+                self.open += 1
+                future = asyncio.ensure_future(self._task(self.state.steps[step_id])())
+                future.add_done_callback(self._watch(step_id))
+            await self.more.wait()
+            self.more.clear()
+        await self.finished
+
+    def _ready(self, step_ids: Iterable[str]) -> None:
+        self.wanted = max([self.wanted, *(self.position[step_id] + 1 for step_id in step_ids)])
+        self.more.set()
 
     def _task(self, step: PlanStep) -> Callable[[], Any]:
         async def run() -> dict[str, Any]:
@@ -144,7 +171,11 @@ class _Body:
         future = state.future(step.id)
         if not future.done():
             future.set_result(outcome)
-        self._count()
+        dependents = self.dependents[step.id]
+        for other in dependents:
+            self.unmet[other] -= 1
+        self._ready(other for other in dependents if self.unmet[other] == 0)
+        self._closed()
 
     def _publish(self, outcome: StepOutcome) -> None:
         publish = self.state.publisher.publish
@@ -174,20 +205,23 @@ class _Body:
         if not future.done():
             future.set_exception(GraphInterrupt(()))
             future.exception()  # a step that nothing depends on is not "never retrieved"
-        self._count()
+        self._closed()
 
     def _fatal(self, error: BaseException) -> None:
         """End the run in this process: its store refused a write, or something of ours is broken."""
-        if not self.finished.done():
-            self.finished.set_exception(error) if not isinstance(
-                error, asyncio.CancelledError
-            ) else self.finished.cancel()
+        if isinstance(error, asyncio.CancelledError):
+            self.finished.cancel()
+        elif not self.finished.done():
+            self.finished.set_exception(error)
+        self.more.set()
         self.window.leave()
 
-    def _count(self) -> None:
-        self.unfinished -= 1
-        if self.unfinished == 0 and not self.finished.done():
+    def _closed(self) -> None:
+        """Note that a called step has been settled, or waits; the last one ends the run in this process."""
+        self.open -= 1
+        if self.open == 0 and self.called >= self.wanted and not self.finished.done():
             self.finished.set_result(None)
+            self.more.set()
 
 
 def named_outputs(value: Any, *, single: bool, mapped: bool, names: list[str]) -> dict[str, Any]:

@@ -9,14 +9,17 @@ from dataclasses import dataclass, field, replace
 from types import EllipsisType
 from typing import Any
 
-from json_repair import repair_json
+from json_repair.json_parser import JSONParser
 
 from planner.limits import Limits
 from planner.plan.json_values import Fault, Repeats, count_keys
 from planner.plan.patches import Patch
 
 MENDABLE_CHARS = 32_000
-"""Longer broken texts are not given to json_repair: hostile ones take it quadratic time (8,000 characters: 1.4 s)."""
+"""Longer broken texts are not given to json_repair."""
+
+LOOKS = 20
+"""How often json_repair may look at each character, on average: plans need 2; a hostile text of 32,000 took 100 s."""
 
 ATTEMPTS = 64
 """How many brackets in prose are tried as the beginning of JSON."""
@@ -272,12 +275,38 @@ def _is_binary(node: ast.AST) -> bool:
 
 def _json_repair(text: str, faults: tuple[Fault, ...]) -> Reading:
     try:
-        value: Any = repair_json(text, return_objects=True, skip_json_loads=True)
+        value: Any = _BoundedParser(text).parse()
     except Exception:  # noqa: BLE001 -- it is made of heuristics; a text that breaks them is a text that cannot be read
         return Reading()
     # it drops and joins what it cannot place without a word, so that a mended plan may be another plan
     kept = len(_KEY.findall(text)) <= count_keys(value) and _skeleton(text) == _skeleton(_show(value))
     return Reading(value, found=True, faults=faults if kept or faults else (_LOST,))
+
+
+class _BoundedParser(JSONParser):
+    """json_repair's parser, which has no bound of its own."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, None, logging=False)
+        self.looks = len(text) * LOOKS + 1_000
+
+    def get_char_at(self, count: int = 0) -> str | None:
+        self._look(1)
+        return super().get_char_at(count)
+
+    def skip_to_character(self, character: str | list[str], idx: int = 0) -> int:
+        found = super().skip_to_character(character, idx)
+        self._look((found - idx) // 8)  # it goes through a string faster than it takes single characters
+        return found
+
+    def parenthesized_is_explicit_tuple(self) -> bool:
+        self._look((len(self.json_str) - self.index) // 8)
+        return super().parenthesized_is_explicit_tuple()
+
+    def _look(self, characters: int) -> None:
+        self.looks -= characters
+        if self.looks < 0:
+            raise ValueError("too much work")
 
 
 def _skeleton(text: str) -> str:

@@ -33,7 +33,7 @@ def validate(
     identity: RequestIdentity | None = None,
     limits: Limits | None = None,
 ) -> ValidationResult:
-    """Check `plan` against the catalog and against what the user has given. Pure: nothing is called and nothing changed.
+    """Check `plan` against the catalog and what the user has given. Pure: nothing is called, nothing is changed.
 
     Args:
         plan: The plan; the order of its steps does not matter.
@@ -196,11 +196,10 @@ class _PlanCheck:
 
     def _for_each(self, step: PlanStep) -> Iterator[ValidationIssue]:
         outside = step.model_copy(update={"for_each": None})  # there is no item before the list is known
-        kind = type(step.for_each)
-        if issubclass(kind, str | list | tuple):
+        if issubclass(type(step.for_each), str | list | tuple):
             yield from ValueCheck(self.scope, outside, self.missing).check(step.for_each, LIST_SLOT, ("for_each",))
         else:
-            message = f"for_each is a {kind.__name__}; give a list or a binding to one"
+            message = f"for_each is a {type(step.for_each).__name__}; give a list or a binding to one"
             yield ValidationIssue("invalid_literal", step.id, "for_each", message, {"location": ["for_each"]})
 
     def _when(self, step: PlanStep, condition: Condition) -> Iterator[ValidationIssue]:

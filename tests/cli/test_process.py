@@ -82,7 +82,9 @@ def test_a_reader_that_has_gone_is_no_error(command: CommandLine) -> None:
     arguments = (*GOALGRAPH, "catalog", "ls", "-c", str(command.catalog), "--json")
 
     with os.fdopen(writing, "wb") as stdout:
-        done = subprocess.run(arguments, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, env=environment())
+        done = subprocess.run(
+            arguments, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, env=environment()
+        )
 
     assert (done.returncode, "Error" in done.stderr) == (0, False)
 

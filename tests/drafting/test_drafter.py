@@ -294,7 +294,7 @@ async def test_of_a_large_catalog_only_what_fits_the_goal_is_offered() -> None:
 
 async def test_what_a_model_misses_is_offered_behind_the_head() -> None:
     """The set only grows, and the head of the prompt stays the same."""
-    wrong = plan(step("ride", "get_bicycle_for_tourists", town="Oslo"))
+    wrong = plan(step("ride", "get_bicycle_for_tourists", hours=3, helmet=True))
     good = plan(step("ride", "rent_bicycle", town="Oslo"))
     result, model = await draft(large_catalog(), wrong, wrong, good, goal="find flights from Oslo")
 
@@ -322,6 +322,25 @@ async def test_drafts_over_the_same_actions_share_one_schema(catalog: ActionCata
         await drafter.draft(PlanningContext(goal=goal, user_inputs={"path": "x"}))
 
     assert model.calls[0].schema is model.calls[1].schema
+
+
+async def test_without_a_model_wants_are_reached_by_types(catalog: ActionCatalog) -> None:
+    """No key and no network; the listener hears of it too."""
+    heard: list[PlanningEvent] = []
+    context = PlanningContext(goal="the table", user_inputs={"path": "x.csv"}, wants=["table"])
+    result = await Drafter(catalog).draft(context, heard.append)
+
+    assert (result.ok, result.draft) == (True, False)
+    assert result.plan is not None
+    assert [step.action for step in result.plan.steps] == ["load_table"]
+    assert heard == result.events
+
+
+async def test_without_a_model_words_give_only_a_draft(catalog: ActionCatalog) -> None:
+    """It is run only when the caller says so."""
+    result = await Drafter(catalog).draft(PlanningContext(goal="read a table and draw it", user_inputs={"path": "x"}))
+
+    assert result.draft
 
 
 async def test_the_whole_loop_over_http(server: OpenAIServer, catalog: ActionCatalog) -> None:

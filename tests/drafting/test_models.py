@@ -10,6 +10,7 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
+from pydantic import Field
 
 from planner.catalog import ActionCatalog
 from planner.drafting import (
@@ -25,7 +26,7 @@ from planner.drafting import (
 )
 from planner.drafting.language_model import completion_of
 from planner.drafting.wire_schema import closed
-from planner.errors import ModelRefused, ModelTruncated, ModelUnavailable
+from planner.errors import ModelError, ModelRefused, ModelTruncated, ModelUnavailable
 from planner.plan import CandidatePlan
 
 MESSAGES = [Message("system", "be brief"), Message("user", "plan it")]
@@ -86,7 +87,7 @@ class Chat(BaseChatModel):
     message: Any
     structured: bool = False
     refuses_schema: bool = False
-    seen: list[Any] = []
+    seen: list[Any] = Field(default_factory=list)
 
     @property
     def _llm_type(self) -> str:
@@ -157,7 +158,7 @@ async def test_an_answer_in_blocks_is_read() -> None:
         (ConnectionError("unplugged"), ModelUnavailable),
     ],
 )
-async def test_failures_of_a_chat_model_become_ours(message: Any, expected: type[Exception]) -> None:
+async def test_failures_of_a_chat_model_become_ours(message: Any, expected: type[ModelError]) -> None:
     """What it had written is kept."""
     with pytest.raises(expected) as caught:
         await LangChainModel(Chat(message=message)).complete(MESSAGES, SCHEMA)

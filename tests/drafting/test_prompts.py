@@ -39,6 +39,9 @@ def test_what_is_said_about_an_input_is_told() -> None:
     assert (lines[0], lines[1][:14], len(lines[1]) < 320) == ("a(x: any) -> {}", "    x: the way", True)
 
 
+ENDLESS = "list[list[list[list]]]"
+
+
 @pytest.mark.parametrize(
     ("schema", "text"),
     [
@@ -50,7 +53,7 @@ def test_what_is_said_about_an_input_is_told() -> None:
             {"type": "object", "properties": {"a": {"type": "number"}, "b": {}}, "required": ["a"]},
             "{a: float, b?: any}",
         ),
-        ({"$ref": "#/$defs/T", "$defs": {"T": {"type": "array", "items": {"$ref": "#/$defs/T"}}}}, "list[list[list[list]]]"),
+        ({"$ref": "#/$defs/T", "$defs": {"T": {"type": "array", "items": {"$ref": "#/$defs/T"}}}}, ENDLESS),
         ({"$ref": "#/$defs/T", "$defs": {"T": {"anyOf": [{"$ref": "#/$defs/T"}]}}}, "any"),
     ],
 )  # fmt: skip
@@ -146,12 +149,19 @@ class Login(BaseModel):
     password: SecretStr
 
 
-HIDDEN = {
-    "secret": SecretStr("hunter2"), "in a list": [1, SecretStr("hunter2")], "in an object": {"deep": {"x": SecretStr("hunter2")}},
-    "in a model": Login(user="u", password=SecretStr("hunter2")), "api_key": "hunter2", "DB_PASSWORD": "hunter2",
-    "credentials": {"a": "hunter2"}, "settings": {"token": "hunter2"}, "long": "hunter2" * 100, "late": [*range(300), SecretStr("hunter2")],
+HIDDEN: dict[str, Any] = {
+    "secret": SecretStr("hunter2"),
+    "in a list": [1, SecretStr("hunter2")],
+    "in an object": {"deep": {"x": SecretStr("hunter2")}},
+    "in a model": Login(user="u", password=SecretStr("hunter2")),
+    "api_key": "hunter2",
+    "DB_PASSWORD": "hunter2",
+    "credentials": {"a": "hunter2"},
+    "settings": {"token": "hunter2"},
+    "long": "hunter2" * 100,
+    "late": [*range(300), SecretStr("hunter2")],
     "bytes": b"hunter2",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("key", HIDDEN)

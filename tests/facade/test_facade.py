@@ -107,7 +107,13 @@ async def test_without_allow_partial_there_is_no_plan_and_the_model_was_told_wha
 async def test_what_the_call_does_not_say_comes_from_the_node() -> None:
     """And what it says wins; any object with the attributes will do."""
     node = SimpleNamespace(
-        identity=RequestIdentity(user_id="ann"), session_id="s", agent_id="a", app_id=None, graph_id="g", node_id="n", run_id=None
+        identity=RequestIdentity(user_id="ann"),
+        session_id="s",
+        agent_id="a",
+        app_id=None,
+        graph_id="g",
+        node_id="n",
+        run_id=None,
     )
     service = PlannerService(ActionCatalog([greet]))
     requests: list[Any] = []
@@ -124,7 +130,12 @@ async def test_what_the_call_does_not_say_comes_from_the_node() -> None:
     await NodePlanner(service).execute(plan, user_inputs={"name": "x"})
 
     first, second = (request.context for request in requests)
-    assert ("ann", "mine", "a", RunOrigin.agent) == (first.identity.user_id, first.session_id, first.agent_id, first.origin)
+    assert ("ann", "mine", "a", RunOrigin.agent) == (
+        first.identity.user_id,
+        first.session_id,
+        first.agent_id,
+        first.origin,
+    )
     assert ("graph:g", "node:n") == first.tags
     assert ("local", RunOrigin.user, ()) == (second.identity.user_id, second.origin, second.tags)
 
@@ -167,7 +178,9 @@ async def test_a_planner_can_be_made_inside_any_node(subtests: pytest.Subtests) 
     graph.add_node("by_runtime", by_runtime)
     graph.add_edge(START, "by_config")
     graph.add_edge("by_config", "by_runtime")
-    config: RunnableConfig = {"configurable": {"thread_id": "t1", "user_id": "ann", "roles": ["admin"], "agent_id": "a"}}
+    config: RunnableConfig = {
+        "configurable": {"thread_id": "t1", "user_id": "ann", "roles": ["admin"], "agent_id": "a"}
+    }
     answer = await graph.compile(checkpointer=saver).ainvoke({"name": "bob"}, config)
 
     assert {"name": "hello bob"} == answer
@@ -212,7 +225,9 @@ async def test_open_planner_closes_and_can_be_awaited() -> None:
 async def test_a_typed_goal_needs_no_model() -> None:
     """`wants` names the outputs; what is missing is asked for."""
     async with open_planner(actions=[greet]) as planner:
-        planned, result = await planner.plan_and_execute(goal="greet", user_inputs={"name": "ann"}, wants={"result": str})
+        planned, result = await planner.plan_and_execute(
+            goal="greet", user_inputs={"name": "ann"}, wants={"result": str}
+        )
 
     assert planned.ok
     assert result is not None

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,13 @@ class CommandLine:
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
     for name in set(os.environ) - set(own_environment()):
         monkeypatch.delenv(name)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "modules", sys.modules.copy())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    return CommandLine(tmp_path)
+    yield CommandLine(tmp_path)
+    own = str(tmp_path)
+    for name in [name for name, module in sys.modules.items() if str(getattr(module, "__file__", "")).startswith(own)]:
+        del sys.modules[name]

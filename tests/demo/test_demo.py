@@ -1,0 +1,131 @@
+"""The demo: its figures are right, its plan has every shape, and its files can be looked at."""
+
+import csv
+import json
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from goalgraph.cli.exits import Exit
+from goalgraph.demo.actions import (
+    SEATTLE,
+    load_weather,
+    longest_dry_spell,
+    longest_heat_wave,
+    measure_warming,
+    rain_by_month,
+    summarise_year,
+)
+from tests.support.command_line import CommandLine
+
+
+def test_the_data_are_whole_years_in_order() -> None:
+    weather = load_weather()
+
+    assert (len(weather.days), weather.years) == (1461, [2012, 2013, 2014, 2015])
+    assert [weather.days[0].date, weather.days[-1].date] == [date(2012, 1, 1), date(2015, 12, 31)]
+
+
+def test_the_rain_of_the_months_adds_up_to_the_rain_of_the_years() -> None:
+    days = load_weather().days
+    with SEATTLE.open(encoding="utf-8", newline="") as file:
+        total = sum(float(row["precipitation"]) for row in csv.DictReader(file))
+
+    assert sum(month.rain_mm for month in rain_by_month(days).months) == pytest.approx(total / 4)
+
+
+def test_the_longest_dry_spell_is_dry_and_ends_with_rain() -> None:
+    days = load_weather().days
+    spell = longest_dry_spell(days).dry_spell
+    at = next(index for index, day in enumerate(days) if day.date == spell.first)
+
+    assert {day.rain_mm for day in days[at : at + spell.days]} == {0.0}
+    assert [days[at - 1].rain_mm > 0, days[at + spell.days].rain_mm > 0] == [True, True]
+    assert spell.days == 48
+
+
+def test_the_longest_heat_wave_is_found() -> None:
+    wave = longest_heat_wave(load_weather().days).heat_wave
+
+    assert (wave.days, wave.first) == (6, date(2015, 6, 30))
+
+
+def test_a_straight_line_of_years_is_measured_exactly() -> None:
+    days = load_weather().days
+    years = [summarise_year(days, year).summary for year in (2012, 2013, 2014)]
+    line = [year.model_copy(update={"mean_c": 10 + 0.5 * at}) for at, year in enumerate(years)]
+
+    assert measure_warming(line[::-1]).trend.degrees_a_year == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("date,precipitation\n", "temp_max"), ("date,precipitation,temp_max,temp_min\n", "holds no days")],
+)
+def test_another_file_without_what_is_needed_is_refused(content: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(content)
+
+    with pytest.raises(ValueError, match=words):
+        load_weather(str(path))
+
+
+def test_the_demo_answers_without_a_model(command: CommandLine, tmp_path: Path) -> None:
+    out = tmp_path / "answer"
+
+    result = command("demo", "--out", out)
+
+    assert (result.exit_code, result.stdout) == (Exit.OK, "")
+    assert "November, December and March are the wettest months" in result.stderr
+    assert "48 days without a drop" in result.stderr
+    assert {path.name for path in out.iterdir()} == {"chart.png", "plan.json", "plan.svg", "report.html", "report.md"}
+    assert (out / "chart.png").read_bytes().startswith(b"\x89PNG")
+    assert "chart.png" in (out / "report.md").read_text(encoding="utf-8")
+    assert "data:image/png;base64," in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_plan_of_the_demo_branches_joins_and_maps(command: CommandLine, tmp_path: Path) -> None:
+    told = command.json("demo", "--out", tmp_path / "answer")
+    steps = told["plan"]["steps"]
+
+    assert told["ok"] is True
+    assert any("for_each" in step for step in steps)
+    assert sum("load" in json.dumps(step["inputs"]) for step in steps) >= 4
+    assert len(told["findings"]) == 5
+
+
+def test_the_saved_plan_runs_again(command: CommandLine, tmp_path: Path) -> None:
+    out = tmp_path / "answer"
+    command("demo", "--out", out)
+
+    result = command("run", out / "plan.json", "-c", "goalgraph.demo", "-i", f"folder={tmp_path / 'again'}")
+
+    assert (result.exit_code, (tmp_path / "again" / "report.md").is_file()) == (Exit.OK, True)
+
+
+def test_a_place_that_cannot_be_written_is_named(command: CommandLine) -> None:
+    result = command("demo", "--out", command.plan / "below-a-file")
+
+    assert (result.exit_code, "cannot be written" in result.stderr) == (Exit.USAGE, True)
+
+
+def test_without_matplotlib_the_demo_says_how_to_install_it(
+    command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("goalgraph.cli.demo.find_spec", lambda name: None)
+
+    result = command("demo")
+
+    assert (result.exit_code, "pip install 'goalgraph[demo]'" in result.stderr) == (Exit.USAGE, True)
+
+
+def test_without_matplotlib_the_chart_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from goalgraph.demo.actions import draw_chart
+
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    days = load_weather().days
+
+    with pytest.raises(RuntimeError, match="goalgraph\\[demo\\]"):
+        draw_chart(str(tmp_path), days, rain_by_month(days).months, [], longest_dry_spell(days).dry_spell)

@@ -1,0 +1,43 @@
+"""The notebooks run from top to bottom, and are committed without what they leave behind."""
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.support.command_line import own_environment
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def read(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)
+
+
+def test_there_are_notebooks() -> None:
+    assert "01_first_plan.ipynb" in [path.name for path in NOTEBOOKS]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+async def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
+    notebook = read(path)
+    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
+
+    await client.async_execute(env={**own_environment(), "PYTHONPATH": str(ROOT)})
+
+    pictures = [
+        output["data"]["image/svg+xml"]
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "image/svg+xml" in output.get("data", {})
+    ]
+    assert any(picture.startswith("<svg") for picture in pictures), "no plan is drawn"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_committed_without_outputs(path: Path) -> None:
+    assert [cell.outputs for cell in read(path).cells if cell.cell_type == "code" and cell.outputs] == []
