@@ -1,10 +1,10 @@
 """The LangGraph graph of a plan: one entrypoint that calls one task a step, always in the same order.
 
 LangGraph knows a task by its name and by how many were called before it. So the order of the calls may never depend on
-what finishes first: the steps are called by level, then id, and each waits inside for what it needs (planning.md section
-6 has the measurements, and what goes wrong otherwise). Only *when* the next call is made depends on the run: as soon as a
-step is ready, everything up to it in the order is called, and nothing beyond it, because LangGraph does work for each
-open task whenever any of them finishes.
+what finishes first: the steps are called by level, then id, and each waits inside for what it needs. (planning.md
+section 6 has the measurements, and what goes wrong otherwise.) Only *when* the next call is made depends on the run: as
+soon as a step is ready, everything up to it in the order is called, and nothing beyond it, because LangGraph does work
+for each open task whenever one of them finishes.
 """
 
 import asyncio

@@ -98,7 +98,7 @@ def _order(rows: Sequence[list[Spot]]) -> None:
                 for spot in row
                 for near in [spot.above if down else spot.below]
             }
-            row.sort(key=lambda spot: middle[id(spot)])  # noqa: B023 -- used at once
+            row.sort(key=lambda spot: middle[id(spot)])
         if (found := _crossings(rows)) < fewest:
             fewest, best = found, [list(row) for row in rows]
     for row, ordered in zip(rows, best, strict=True):

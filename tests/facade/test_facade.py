@@ -231,4 +231,4 @@ async def test_a_typed_goal_needs_no_model() -> None:
 
     assert planned.ok
     assert result is not None
-    assert {"result": "hello ann"} == result.outputs
+    assert {"greet": "hello ann"} == result.outputs
