@@ -84,7 +84,7 @@ def _nestful_slot(name: str, slot: Mapping[str, Any], *, required: bool) -> Slot
 def _nestful_plan(task: Mapping[str, Any]) -> CandidatePlan:
     *calls, last = cast("list[dict[str, Any]]", task["output"])
     if last["name"] != "var_result":
-        calls, last = [*calls, last], {"arguments": {}}
+        calls, last = [*calls, last], dict[str, Any](arguments={})
     steps = [{"id": call["label"], "action": call["name"], "inputs": _bound(call["arguments"])} for call in calls]
     return CandidatePlan.from_dict({"goal": task["input"], "steps": steps, "outputs": _bound(last["arguments"])})
 
@@ -116,8 +116,7 @@ def _seal_action(tool: Mapping[str, Any]) -> ActionSpec:
     required = set(tool.get("required") or ())
     inputs = tuple(_seal_slot(name, slot, required=name in required) for name, slot in tool["parameters"].items())
     outputs = tuple(_seal_slot(name, slot, required=True) for name, slot in tool["responses"].items())
-    spec = described(tool["api_name"], tool["api_description"], inputs, outputs)
-    return spec
+    return described(tool["api_name"], tool["api_description"], inputs, outputs)
 
 
 def _seal_slot(name: str, slot: Mapping[str, Any], *, required: bool) -> Slot:

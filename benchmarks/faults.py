@@ -9,8 +9,9 @@ from planner.catalog import ActionCatalog, ActionSpec
 from planner.plan import CandidatePlan, parse_reference
 
 SYNONYMS = {
-    "get": "fetch", "calculate": "compute", "find": "search", "search": "lookup", "create": "make", "convert": "transform",
-    "generate": "produce", "send": "dispatch", "analyze": "examine", "book": "order", "translate": "interpret", "check": "verify",
+    "analyze": "examine", "book": "order", "calculate": "compute", "check": "verify", "convert": "transform",
+    "create": "make", "find": "search", "generate": "produce", "get": "fetch", "search": "lookup", "send": "dispatch",
+    "translate": "interpret",
 }  # fmt: skip
 
 Document = dict[str, Any]

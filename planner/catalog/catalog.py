@@ -1,5 +1,6 @@
 """The catalog: every action that a plan may name, with the indexes that make finding one cheap."""
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
@@ -19,6 +20,7 @@ from planner.catalog.spec import ActionKind, ActionSpec, Cost, Effect, Idempoten
 from planner.catalog.values import Codec, Codecs
 from planner.errors import DuplicateAction, RegistrationError, UnknownAction
 
+NAME = re.compile(r"\w[\w.-]*\Z")
 KINDS: tuple[ActionKind, ...] = ("action", "flow")
 
 
@@ -212,6 +214,8 @@ class ActionCatalog:
 
     def _register(self, spec: ActionSpec, *, replace: bool) -> ActionSpec:
         version = _version(spec)
+        if not NAME.match(spec.name):
+            raise RegistrationError(f"{spec.name!r} is no action name; use letters, digits, _, - and ., and no spaces")
         for slot in (*spec.inputs, *spec.outputs):
             _check_schema(spec, slot)
         with self._lock:
@@ -238,11 +242,10 @@ def in_group(spec: ActionSpec, groups: set[str] | None, *, include_global: bool 
 
 
 def _check_schema(spec: ActionSpec, slot: Slot) -> None:
-    if slot.adapter is None and slot.schema:  # pydantic's own schemas are right by construction
-        try:
-            _ = slot.validator
-        except ValueError as error:
-            raise RegistrationError(f"{spec.name!r}: the schema of {slot.name!r} is no JSON Schema: {error}") from error
+    try:
+        _ = slot.validator
+    except ValueError as error:
+        raise RegistrationError(f"{spec.name!r}: the schema of {slot.name!r} is no JSON Schema: {error}") from error
 
 
 def _version(spec: ActionSpec) -> Version:

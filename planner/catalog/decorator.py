@@ -1,18 +1,20 @@
 """`@action`: marks a function as something a plan may do, with the rules it is called under."""
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
-import sys
+import re
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import FrameType
 from typing import Any, TypeVar, overload
 
 from langgraph.types import RetryPolicy
 
-from planner.catalog.signature import Signature, read_signature
+from planner.catalog.signature import Signature, read_signature, unwrapped
 from planner.catalog.spec import (
     ActionCall,
     ActionContext,
@@ -43,8 +45,8 @@ class ActionOptions:
     tags: tuple[str, ...] = ()
     flow_id: str | None = None
     policy: ActionPolicy = field(default_factory=ActionPolicy)
-    names: Mapping[str, Any] | None = None
-    """Local names where the function was defined, for annotations given as text."""
+    names: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Local names that annotations given as text may mean."""
 
 
 @overload
@@ -90,8 +92,8 @@ def action(  # noqa: PLR0913 - what an action can be told
 ) -> F | Callable[[F], F]:
     """Mark a function as an action; it stays the same function and can be called as before.
 
-    Parameters become inputs, the return annotation the outputs, the docstring's first paragraph the description. A parameter
-    of type `ActionContext` receives the call's context, one marked `Resource("name")` what the application provides.
+    Parameters become inputs, the return annotation the outputs, the docstring's first paragraph the description. One of
+    type `ActionContext` receives the call's context, one marked `Resource("name")` what the application provides.
 
     Args:
         function: The function, when the decorator is used without parentheses.
@@ -114,31 +116,32 @@ def action(  # noqa: PLR0913 - what an action can be told
     Raises:
         ValueError: an option is out of its range.
     """
+    policy = make_policy(retry, timeout, undo, effect, idempotent, approval, roles, cost, max_concurrency, rate)
+    here = inspect.currentframe()
 
     def mark(target: F) -> F:
         options = ActionOptions(
             name=name or _plain_name(target),
             version=version,
             description=_first_paragraph(target) if description is None else description,
-            tags=tuple(tags),
+            tags=_several(tags),
             flow_id=flow_id,
-            policy=make_policy(retry, timeout, undo, effect, idempotent, approval, roles, cost, max_concurrency, rate),
-            names=frame.f_locals if frame is not None and frame.f_locals is not frame.f_globals else None,
+            policy=policy,
+            names=_local_names(target, here and here.f_back),
         )
         setattr(target, _MARK, options)
         return target
 
-    frame = sys._getframe(1)  # noqa: SLF001 -- annotations may name classes that are local to the caller
     return mark if function is None else mark(function)
 
 
-def make_policy(  # noqa: PLR0913 -- the options of @action, turned into one value here and nowhere else
+def make_policy(  # noqa: PLR0913, PLR0917 - the options of @action, turned into one value here and nowhere else
     retry: RetryPolicy | int | None,
     timeout: float | timedelta | None,
     undo: Callable[..., Any] | str | None,
     effect: Effect,
     idempotent: Idempotency,
-    approval: bool,
+    approval: bool,  # noqa: FBT001 - as above
     roles: Sequence[str],
     cost: Cost | float | None,
     max_concurrency: int | None,
@@ -157,6 +160,9 @@ def make_policy(  # noqa: PLR0913 -- the options of @action, turned into one val
         raise ValueError(f"idempotent is 'yes', 'keyed' or 'no', not {idempotent!r}")
     if max_concurrency is not None and max_concurrency < 1:
         raise ValueError(f"max_concurrency is at least 1, not {max_concurrency}")
+    allowed = Rate(calls=rate) if isinstance(rate, int | float) else rate
+    if allowed is not None and not (allowed.calls > 0 and allowed.per > 0):
+        raise ValueError(f"rate is more than 0 calls in more than 0 seconds, not {allowed.calls:g} in {allowed.per:g}")
     return ActionPolicy(
         retry=attempts,
         timeout=limit,
@@ -164,15 +170,16 @@ def make_policy(  # noqa: PLR0913 -- the options of @action, turned into one val
         effect=effect,
         idempotent=idempotent,
         approval=approval,
-        roles=frozenset(roles),
+        roles=frozenset(_several(roles)),
         cost=cost if isinstance(cost, Cost) else Cost(amount=cost or 0.0),
         max_concurrency=max_concurrency,
-        rate=Rate(calls=rate) if isinstance(rate, int | float) else rate,
+        rate=allowed,
     )
 
 
 def options_of(function: Callable[..., Any]) -> ActionOptions:
-    """Return what `@action` was given for `function`, or the defaults for a plain function."""
+    """Return what `@action` was given for a function, or the defaults for a plain one; a `partial` keeps its options."""
+    function = unwrapped(function)
     marked = getattr(function, _MARK, None)
     if isinstance(marked, ActionOptions):
         return marked
@@ -250,11 +257,27 @@ async def in_thread(work: Callable[[], Any]) -> Any:
             result = context.run(work)
         except BaseException as error:  # noqa: BLE001 -- it is raised again where the thread is awaited
             failure = RuntimeError(f"{error!r} in a thread") if isinstance(error, StopIteration) else error
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop was closed, so nobody waits any more
             loop.call_soon_threadsafe(settle, result, failure)
 
     threading.Thread(target=run, name="goalgraph-action", daemon=True).start()
     return await done
+
+
+def _several(words: Sequence[str]) -> tuple[str, ...]:
+    return (words,) if isinstance(words, str) else tuple(words)  # "admin" is one role, not five
+
+
+def _local_names(function: Callable[..., Any], frame: FrameType | None) -> dict[str, Any]:
+    """Return the local names where a function is defined that its annotations mention, and keep nothing else alive."""
+    if frame is None or frame.f_locals is frame.f_globals:
+        return {}
+    try:
+        annotations = getattr(function, "__annotations__", {}).values()
+    except NameError:  # from Python 3.14 on they are evaluated when asked for, and then need no names from here
+        return {}
+    mentioned = {word for text in annotations if isinstance(text, str) for word in re.findall(r"\w+", text)}
+    return {name: value for name, value in frame.f_locals.items() if name in mentioned}
 
 
 def _plain_name(function: Callable[..., Any]) -> str:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, cast
 
 from langchain_core.tools import BaseTool
-from langgraph.graph import StateGraph
-from langgraph.pregel import Pregel
+from langgraph.graph import StateGraph  # pyright: ignore[reportMissingTypeStubs]  # typed in its source, without a py.typed
+from langgraph.pregel import Pregel  # pyright: ignore[reportMissingTypeStubs]  # typed in its source, without a py.typed
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
 
 from planner.catalog.decorator import DEFAULT_VERSION
@@ -47,7 +47,7 @@ def spec_from_graph(
         result = {key: part for key, part in result.items() if key != "required"}
 
     async def call(values: Mapping[str, Any], context: ActionContext, resources: Mapping[str, Any]) -> Any:  # noqa: ARG001 -- the protocol of every action
-        return await flow.ainvoke(values["input"] if single_input else dict(values))
+        return await cast("Any", flow).ainvoke(values["input"] if single_input else dict(values))
 
     return ActionSpec(
         name=name,
@@ -72,7 +72,8 @@ def spec_from_tool(tool: BaseTool) -> ActionSpec:
     Raises:
         RegistrationError: the tool's name cannot be used in a plan.
     """
-    schema: JsonSchema = tool.get_input_jsonschema()
+    declared = cast("Any", tool.tool_call_schema)  # without what the application injects
+    schema: JsonSchema = declared if isinstance(declared, dict) else declared.model_json_schema()
     name = re.sub(r"\s+", "_", tool.name)
 
     async def call(values: Mapping[str, Any], context: ActionContext, resources: Mapping[str, Any]) -> Any:  # noqa: ARG001 -- the protocol of every action
@@ -98,21 +99,21 @@ def is_graph(value: object) -> bool:
 
 
 def _compiled(graph: object, name: str) -> Pregel[Any, Any, Any, Any]:
+    flow = cast("Any", graph)
     if isinstance(graph, StateGraph):
         try:
-            graph = cast("StateGraph[Any, Any, Any, Any]", graph).compile(name=name)
+            flow = flow.compile(name=name)
         except ValueError as error:
             raise RegistrationError(f"flow {name!r} cannot be compiled: {error}") from error
-    if not isinstance(graph, Pregel):
+    if not isinstance(flow, Pregel):
         kind = type(graph).__name__
         raise RegistrationError(f"flow {name!r} is a {kind}; give a StateGraph, a compiled graph or an @entrypoint")
-    flow = cast("Pregel[Any, Any, Any, Any]", graph)
-    if flow.checkpointer is False:
+    if cast("Any", flow).checkpointer is False:
         raise RegistrationError(
             f"flow {name!r} was compiled with checkpointer=False, so it could not be resumed inside a run; "
             "compile it without the checkpointer argument"
         )
-    return flow
+    return cast("Pregel[Any, Any, Any, Any]", flow)
 
 
 def _schemas(flow: Pregel[Any, Any, Any, Any], name: str) -> tuple[JsonSchema, JsonSchema]:
@@ -120,14 +121,14 @@ def _schemas(flow: Pregel[Any, Any, Any, Any], name: str) -> tuple[JsonSchema, J
     builder = getattr(flow, "builder", None)
     try:
         if isinstance(builder, StateGraph):
-            kinds = (modern(builder.input_schema), modern(builder.output_schema))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]  # generic over any state
+            kinds = (modern(builder.input_schema), modern(builder.output_schema))  # pyright: ignore[reportUnknownMemberType]  # generic over any state
             return TypeAdapter(kinds[0]).json_schema(), TypeAdapter(kinds[1]).json_schema(mode="serialization")
         return flow.get_input_jsonschema(), flow.get_output_jsonschema()
     except (PydanticUserError, PydanticSchemaGenerationError) as error:
         first = str(error).splitlines()[0]
         raise RegistrationError(
-            f"flow {name!r}: its state has no JSON Schema ({first}); annotate the keys that callers give and get with plain "
-            "types, or give the StateGraph an input_schema and an output_schema"
+            f"flow {name!r}: its state has no JSON Schema ({first}); annotate the keys that callers give and get with "
+            "plain types, or give the StateGraph an input_schema and an output_schema"
         ) from error
 
 

@@ -11,16 +11,16 @@ MAX_DEPTH = 64
 """Schemas are compared down to here and are `UNKNOWN` below."""
 
 ANNOTATIONS = frozenset({
-    "$comment", "$defs", "$id", "$schema", "default", "deprecated", "description", "discriminator", "examples", "readOnly",
-    "title", "writeOnly",
+    "$comment", "$defs", "$id", "$schema", "default", "deprecated", "description", "discriminator", "examples",
+    "readOnly", "title", "writeOnly",
 })  # fmt: skip
 """Words that say nothing about which values are valid."""
 
 NARROWING = frozenset({
-    "contains", "dependentRequired", "dependentSchemas", "exclusiveMaximum", "exclusiveMinimum", "format", "if", "maxContains",
-    "maxItems", "maxLength", "maxProperties", "maximum", "minContains", "minItems", "minLength", "minProperties", "minimum",
-    "multipleOf", "not", "pattern", "patternProperties", "propertyNames", "unevaluatedItems", "unevaluatedProperties",
-    "uniqueItems",
+    "contains", "dependentRequired", "dependentSchemas", "exclusiveMaximum", "exclusiveMinimum", "format", "if",
+    "maxContains", "maxItems", "maxLength", "maxProperties", "maximum", "minContains", "minItems", "minLength",
+    "minProperties", "minimum", "multipleOf", "not", "pattern", "patternProperties", "propertyNames",
+    "unevaluatedItems", "unevaluatedProperties", "uniqueItems",
 })  # fmt: skip
 """Words that are compared by being the same, not by what they mean."""
 
@@ -37,7 +37,7 @@ class Fit(Enum):
 def fits(source: JsonSchema, target: JsonSchema) -> Fit:
     """Compare what a value is known to be with what it has to be. An integer fits a number; anything may fit `{}`.
 
-    Lists of texts cannot fit lists of numbers, nor such objects each other: that both could be empty is not what is meant.
+    A list of texts cannot fit a list of numbers, nor such objects each other: that both may be empty is not what is meant.
     """
     return _Comparison(source, target).compare(source, target, 0)
 

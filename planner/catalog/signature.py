@@ -1,22 +1,33 @@
 """From a Python function to its slots: parameters are inputs, the return annotation gives the outputs."""
 
+import contextlib
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
+from functools import partial
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, TypeAdapter
+from pydantic import BaseModel, ConfigDict, PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, TypeAdapter
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
 from typing_extensions import is_typeddict
 
-from planner.catalog.slot import MISSING, JsonSchema, Semantic, Slot
+from planner.catalog.slot import MISSING, PYTHON_TYPE, JsonSchema, Semantic, Slot
 from planner.catalog.spec import ActionContext, Resource
 from planner.catalog.typed_dicts import modern
 from planner.catalog.values import Codecs, to_plain
 from planner.errors import RegistrationError, UnstorableOutput
 
 T = TypeVar("T")
+
+SCHEMA_ERRORS = (
+    PydanticSchemaGenerationError,
+    PydanticInvalidForJsonSchema,
+    PydanticUndefinedAnnotation,
+    PydanticUserError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +47,21 @@ def read_signature(function: Callable[..., Any], codecs: Codecs, names: Mapping[
     """Read the slots of `function`; `names` are local names that its annotations may use.
 
     Raises:
-        RegistrationError: a parameter or the return value cannot become a slot; the message says which and what to write.
+        RegistrationError: a parameter or the return value cannot become a slot; the message says what to write.
     """
-    hints = _hints(function, names)
+    hints, bound = _hints(function, names), _bound(function)
     inputs: list[Slot] = []
     context_parameter: str | None = None
     resources: dict[str, str] = {}
-    for name, parameter in inspect.signature(function).parameters.items():
+    for name, parameter in _parameters(function).items():
+        if name in bound:
+            continue
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise RegistrationError(
                 f"{_name(function)}: parameter {parameter} has no fixed name; declare each input by name"
             )
         annotation = hints.get(name, Any)
-        if _bare(annotation) is ActionContext:
+        if ActionContext in (_bare(annotation), *get_args(_bare(annotation))):
             context_parameter = name
         elif (resource := _extra(annotation, Resource)) is not None:
             resources[name] = resource.name
@@ -56,6 +69,13 @@ def read_signature(function: Callable[..., Any], codecs: Codecs, names: Mapping[
             inputs.append(_input(function, name, annotation, parameter, codecs))
     returns, outputs, single = _outputs(function, hints.get("return", Any), codecs)
     return Signature(tuple(inputs), outputs, returns, single, context_parameter, resources)
+
+
+def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what a `functools.partial` calls in the end; anything else as it is."""
+    while isinstance(function, partial):
+        function = function.func
+    return function
 
 
 def schema_slots(schema: JsonSchema) -> tuple[Slot, ...]:
@@ -97,8 +117,30 @@ def close_objects(schema: Any) -> Any:
     return schema
 
 
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    target = unwrapped(function)
+    if isinstance(target, type):
+        raise RegistrationError(f"{target.__name__} is a class; give a function, or an instance that can be called")
+    if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
+        raise RegistrationError(f"{_name(function)} is a generator; return a list instead")
+    try:
+        return inspect.signature(function).parameters
+    except (ValueError, TypeError) as error:
+        raise RegistrationError(f"{_name(function)} has no signature; wrap it in a function that has one") from error
+
+
+def _bound(function: Callable[..., Any]) -> set[str]:
+    """Return the parameters that a `functools.partial` gives by name; the plan has no say in them."""
+    names: set[str] = set()
+    while isinstance(function, partial):
+        names.update(function.keywords)
+        function = function.func
+    return names
+
+
 def _hints(function: Callable[..., Any], names: Mapping[str, Any] | None) -> dict[str, Any]:
-    target = function if inspect.isroutine(function) else type(function).__call__
+    target = unwrapped(function)
+    target = target if inspect.isroutine(target) else type(target).__call__
     try:
         return typing.get_type_hints(target, localns=dict(names or {}), include_extras=True)
     except NameError as error:
@@ -106,6 +148,8 @@ def _hints(function: Callable[..., Any], names: Mapping[str, Any] | None) -> dic
             f"{_name(function)}: the annotation {error.name!r} is not defined where the function can see it; "
             "define or import it before the function is registered"
         ) from None
+    except (AttributeError, SyntaxError, TypeError) as error:
+        raise RegistrationError(f"{_name(function)}: an annotation cannot be read: {error}") from error
 
 
 def _input(
@@ -131,19 +175,33 @@ def _outputs(function: Callable[..., Any], annotation: Any, codecs: Codecs) -> t
     semantic = _extra(annotation, Semantic)
     whole = Slot("result", schema, semantic=semantic and semantic.name, adapter=adapter)
     kind = _bare(annotation)
-    if codecs.of(kind) if isinstance(kind, type) else None:
+    if not isinstance(kind, type) or not _is_record(kind, codecs) or not resolve_local(schema).get("properties"):
         return whole, (whole,), True
-    record = isinstance(kind, type) and (issubclass(kind, BaseModel) or is_dataclass(kind) or is_typeddict(kind))
-    if record and resolve_local(schema).get("properties"):
-        hints = typing.get_type_hints(kind, include_extras=True)
-        meanings = {name: _extra(hint, Semantic) for name, hint in hints.items()}
-        slots = tuple(
-            Slot(slot.name, slot.schema, slot.description, slot.required, semantic=meaning and meaning.name)
-            for slot in schema_slots(schema)
-            for meaning in [meanings.get(slot.name)]
-        )
-        return whole, slots, False
-    return whole, (whole,), True
+    meanings = _meanings(kind)
+    return whole, tuple(replace(slot, semantic=meanings.get(slot.name)) for slot in schema_slots(schema)), False
+
+
+def _is_record(kind: type[Any], codecs: Codecs) -> bool:
+    return codecs.of(kind) is None and (issubclass(kind, BaseModel) or is_dataclass(kind) or is_typeddict(kind))
+
+
+def _meanings(kind: type[Any]) -> dict[str, str]:
+    """Return the semantic types of a record's fields, by the names they are serialised under."""
+    if issubclass(kind, BaseModel):
+        extras = {info.serialization_alias or name: info.metadata for name, info in kind.model_fields.items()}
+    else:
+        try:
+            hints = typing.get_type_hints(kind, include_extras=True)
+        except NameError:  # local names; pydantic knows them, `typing` does not
+            return {}
+        extras = {name: get_args(_required(hint)) for name, hint in hints.items()}
+    found = {name: next((one for one in more if isinstance(one, Semantic)), None) for name, more in extras.items()}
+    return {name: meaning.name for name, meaning in found.items() if meaning is not None}
+
+
+def _required(hint: Any) -> Any:
+    """Take `Required[…]` and `NotRequired[…]` off."""
+    return get_args(hint)[0] if get_origin(hint) in (typing.Required, typing.NotRequired) else hint
 
 
 def _adapter(
@@ -151,26 +209,36 @@ def _adapter(
 ) -> tuple[TypeAdapter[Any] | None, JsonSchema]:
     kind = _bare(annotation)
     if isinstance(kind, type) and codecs.of(kind) is not None:
-        return TypeAdapter(Annotated[Any, _InstanceOf(kind)]), {
-            "x-python-type": f"{kind.__module__}.{kind.__qualname__}"
-        }
+        return TypeAdapter(Annotated[Any, _InstanceOf(kind)]), {PYTHON_TYPE: f"{kind.__module__}.{kind.__qualname__}"}
     if kind is Any or kind is object:
         return None, {}
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(modern(annotation))
         return adapter, adapter.json_schema(mode=mode)
-    except (
-        PydanticSchemaGenerationError,
-        PydanticInvalidForJsonSchema,
-        PydanticUndefinedAnnotation,
-        PydanticUserError,
-    ):
-        shown = inspect.formatannotation(annotation)
-        raise RegistrationError(
-            f"{place} is annotated {shown}, which has no JSON Schema; use plain types, a pydantic model or a dataclass, "
-            f'mark it Annotated[…, Resource("name")] if the application provides it, '
-            f"or call catalog.add_codec({getattr(kind, '__name__', shown)}, encode, decode) first"
-        ) from None
+    except SCHEMA_ERRORS as error:
+        reason = str(error).split("\n", 1)[0]
+    with contextlib.suppress(*SCHEMA_ERRORS):
+        adapter = TypeAdapter(modern(annotation), config=ConfigDict(arbitrary_types_allowed=True))
+        return adapter, adapter.json_schema(mode=mode, schema_generator=_schemas_with(codecs))
+    shown = inspect.formatannotation(annotation)
+    raise RegistrationError(
+        f"{place} is annotated {shown}, which has no JSON Schema ({reason}); use plain types, a pydantic model or a "
+        f'dataclass, mark it Annotated[…, Resource("name")] if the application provides it, '
+        f"or call catalog.add_codec({getattr(kind, '__name__', shown)}, encode, decode) first"
+    )
+
+
+def _schemas_with(codecs: Codecs) -> type[GenerateJsonSchema]:
+    """Return pydantic's generator with a schema for types that have a codec, wherever they stand: `list[Image]`."""
+
+    class Generator(GenerateJsonSchema):
+        def is_instance_schema(self, schema: core_schema.IsInstanceSchema) -> dict[str, Any]:
+            kind = schema["cls"]
+            if not isinstance(kind, type) or codecs.of(kind) is None:
+                return super().is_instance_schema(schema)
+            return {PYTHON_TYPE: f"{kind.__module__}.{kind.__qualname__}"}
+
+    return Generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +247,7 @@ class _InstanceOf:
 
     type: type
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema  # noqa: PLC0415 -- only types with a codec come here
-
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
         return core_schema.is_instance_schema(self.type)
 
 

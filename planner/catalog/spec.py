@@ -15,6 +15,8 @@ ActionKind = Literal["action", "flow"]
 Effect = Literal["read", "write", "external"]
 Idempotency = Literal["yes", "keyed", "no"]
 
+ONE_ATTEMPT = RetryPolicy(max_attempts=1)
+
 SEED_KINDS: dict[str, ActionKind] = {"graphfn": "action", "graph": "flow", "action": "action", "flow": "flow"}
 """The kinds that a reference may name; aethergraph's words stand for ours."""
 
@@ -80,7 +82,7 @@ class ActionCall(Protocol):
 class ActionPolicy:
     """The rules an action is called under, as `@action` takes them."""
 
-    retry: RetryPolicy = RetryPolicy(max_attempts=1)
+    retry: RetryPolicy = ONE_ATTEMPT
     timeout: timedelta | None = None
     """For each attempt; `None` leaves it to `Limits.step_timeout`."""
     undo: Callable[..., Any] | str | None = None

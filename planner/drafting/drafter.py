@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from planner.catalog import ActionCatalog, ActionSpec
+from planner.drafting.insertion import insert_producers
 from planner.drafting.language_model import Completion, LanguageModel, Schema, Usage, completion_of
 from planner.drafting.offer import Offer
 from planner.drafting.prompts import Round, messages
@@ -143,17 +144,27 @@ class _Draft:
         plan, patches = decoded.plan, decoded.patches
         validation = self._validate(plan, offer, decoded.issues)
         await self._tell("validation", iteration, number, plan_dict=plan.to_dict(), validation=validation)
-        if validation.issues or validation.missing_user_bindings:
-            keys = {*self.context.user_inputs, *self.context.external_slots}
-            mended = repair(plan, validation.issues, self.drafter.catalog, user_keys=keys, actions=set(offer.allowed))
-            if mended.patches:
-                plan, patches = mended.plan, (*patches, *mended.patches)
+        if not validation.ok:
+            mended, changes = self._mend(plan, validation, offer)
+            if changes:
+                plan, patches = mended, (*patches, *changes)
                 validation = self._validate(plan, offer, decoded.issues)
-                reasons = "; ".join(patch.reason for patch in mended.patches[:20])
+                reasons = "; ".join(patch.reason for patch in changes[:20])
                 shown = plan.to_dict()
                 await self._tell("repair", iteration, number, message=reasons, plan_dict=shown, validation=validation)
         partial = self.context.allow_partial_plans and validation.is_partial_ok()
         return _Attempt(completion.text, validation, plan, patches, validation.ok or partial, problem)
+
+    def _mend(
+        self, plan: CandidatePlan, validation: ValidationResult, offer: Offer
+    ) -> tuple[CandidatePlan, tuple[Patch, ...]]:
+        """Mend slips, then fill inputs that only one thing can be meant for."""
+        catalog = self.drafter.catalog
+        keys = {*self.context.user_inputs, *self.context.external_slots}
+        mended = repair(plan, validation.issues, catalog, user_keys=keys, actions=set(offer.allowed))
+        left = self._validate(mended.plan, offer, ()).issues
+        filled = insert_producers(mended.plan, left, catalog, self.context)
+        return filled.plan, (*mended.patches, *filled.patches)
 
     async def _decode(self, completion: Completion, offer: Offer) -> Decoded:
         def reshape(data: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 ROW_GAP = 54.0
 COLUMN_GAP = 26.0
@@ -76,7 +77,7 @@ def _bend(
             spots[spot.row].append(spot)
         chain = [first, *between, last]
         if first.row < last.row:  # an edge within a cycle may go up, and pulls nothing
-            for one, other in zip(chain, chain[1:], strict=False):
+            for one, other in pairwise(chain):
                 one.below.append(other)
                 other.above.append(one)
         bends[upper, lower] = between
@@ -107,7 +108,7 @@ def _order(rows: Sequence[list[Spot]]) -> None:
 
 def _crossings(rows: Sequence[Sequence[Spot]]) -> int:
     total = 0
-    for upper, lower in zip(rows, rows[1:], strict=False):
+    for upper, lower in pairwise(rows):
         place = {id(spot): at for at, spot in enumerate(lower)}
         ends = [sorted(place[id(spot)] for spot in one.below if id(spot) in place) for one in upper]
         seen: defaultdict[int, int] = defaultdict(int)
@@ -147,7 +148,7 @@ def _set_places(rows: Sequence[Sequence[Spot]]) -> None:
 def _spread(row: Sequence[Spot], wishes: Sequence[float]) -> None:
     """Place a row in its order without overlaps, as near as possible to the wishes (pooled adjacent violators)."""
     offsets = [0.0]
-    for left, right in zip(row, row[1:], strict=False):
+    for left, right in pairwise(row):
         offsets.append(offsets[-1] + (left.width + right.width) / 2 + COLUMN_GAP)
     blocks: list[tuple[float, float, int]] = []  # sum of weighted wishes, weight, how many spots
     for spot, wish, offset in zip(row, wishes, offsets, strict=True):

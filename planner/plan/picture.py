@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.catalog import ActionCatalog, ActionSpec
 from planner.plan.bindings import references_in
@@ -83,7 +83,9 @@ def picture_of(plan: CandidatePlan, catalog: ActionCatalog | None, states: Mappi
         _card(steps[step_id], None if catalog is None else action_of(steps[step_id], catalog), states, returned)
         for step_id in shown
     ]
-    broken = set(looping) | ({step.id for step in plan.steps if action_of(step, catalog) is None} if catalog else set())
+    broken = set(looping)
+    if catalog is not None:
+        broken |= {step_id for step_id in shown if action_of(steps[step_id], catalog) is None}
     hidden = len(graph.edges) - len(shown)
     return Picture(
         goal=visible(plan.goal),
@@ -118,7 +120,7 @@ def _card(
         id=step.id,
         title=shorten(visible(step.id), MAX_TITLE),
         action=shorten(visible(action), MAX_ACTION),
-        user=shorten(visible(f"‹ {', '.join(keys)}"), MAX_USER) if keys else "",
+        user=shorten(visible(f"⟵ {', '.join(keys)}"), MAX_USER) if keys else "",
         badges=_badges(step, spec, returned.get(step.id, [])),
         effect=spec.policy.effect if spec else "",
         classes=("optional",) if step.optional else (),
@@ -128,9 +130,7 @@ def _card(
 
 
 def _marked(card: Card) -> Card:
-    return Card(
-        card.id, card.title, card.action, card.user, card.badges, card.effect, (*card.classes, "broken"), card.state, card.hint
-    )  # fmt: skip
+    return replace(card, classes=(*card.classes, "broken"))
 
 
 def _badges(step: PlanStep, spec: ActionSpec | None, returned: Sequence[str]) -> tuple[Badge, ...]:

@@ -72,10 +72,10 @@ def draw_svg(picture: Picture) -> str:
     width = max(layout.width, len(goal) * 6.8, len(picture.note) * 6.0) + 2 * MARGIN
     height = layout.height + header + footer + 2 * MARGIN
     shift = (width - layout.width) / 2
+    size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
+    look = f'style="max-width:100%;height:auto" aria-label={_quoted(picture.goal or "A plan")}'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="gg" role="img" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:100%;height:auto" '
-        f"aria-label={_quoted(picture.goal or 'A plan')}>",
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="gg" role="img" {size} {look}>',
         f"<style>{STYLE}</style>",
         f'<rect class="page" x=".5" y=".5" width="{width - 1:.0f}" height="{height - 1:.0f}" rx="10"/>',
     ]

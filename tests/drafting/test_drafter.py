@@ -76,13 +76,23 @@ async def test_what_has_one_explanation_is_mended_without_asking_again(catalog: 
     assert result.candidates[0].patches
 
 
+async def test_an_input_that_only_one_action_can_give_is_filled_without_asking_again(catalog: ActionCatalog) -> None:
+    """The step is added, as a change that is shown."""
+    result, model = await draft(catalog, plan(step("draw", "plot", table=None)))
+
+    assert (result.ok, len(model.calls)) == (True, 1)
+    assert result.plan is not None
+    assert {step.action for step in result.plan.steps} == {"plot", "load_table"}
+    assert result.candidates[0].patches
+
+
 BAD: dict[str, Any] = {
     "prose": "I would load the table and draw it.",
     "nothing": "",
     "an empty plan": plan(),
     "an unknown action": plan(step("a", "book_a_flight_to_the_moon")),
     "a step without an id": {"steps": [{"action": "plot", "inputs": {}}]},
-    "a missing input": plan(step("draw", "plot", table=None)),
+    "a missing input": plan(step("draw", "plot", table=None), step("mend", "plot", table="x")),
     "a cycle": plan(step("a", "plot", table={"ref": "b.result"}), step("b", "plot", table={"ref": "a.result"})),
     "half a plan": json.dumps(GOOD)[:150],
     "two plans": f"{json.dumps(GOOD)} or {json.dumps(NEEDS_NAME)}",
@@ -129,10 +139,11 @@ async def test_an_answer_at_the_length_limit_that_is_complete_is_taken(catalog: 
 
 async def test_the_model_is_told_what_is_wrong_and_what_could_mend_it(catalog: ActionCatalog) -> None:
     """Issues, producers, and its own plan (A13, A15)."""
-    result, model = await draft(catalog, plan(step("draw", "plot", table=None)), GOOD)
+    wrong = plan(step("draw", "plot", table=None))
+    result, model = await draft(catalog, wrong, GOOD, user_inputs={}, external_slots={})
 
     told = model.calls[1].messages
-    assert result.ok
+    assert result.missing_inputs == {"path": ["load.path"]}
     assert [message.role for message in told] == ["system", "user", "assistant", "user"]
     assert "[missing_input] step=draw" in told[-1].content
     assert "load_table gives table" in told[-1].content
@@ -349,7 +360,7 @@ async def test_the_whole_loop_over_http(server: OpenAIServer, catalog: ActionCat
         refused(),
         truncated(json.dumps(GOOD)[:90]),
         error(429, "busy", retry_after="0.01"),
-        text(f"```json\n{json.dumps(plan(step('draw', 'plot', table=None)))}\n```"),
+        text(f"```json\n{json.dumps(plan(step('draw', 'plot', table='rain')))}\n```"),
         text(GOOD, prompt_tokens_details={"cached_tokens": 50}),
     ])  # fmt: skip
     async with OpenAIModel("m", base_url=server.url) as model:

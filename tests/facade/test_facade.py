@@ -225,9 +225,7 @@ async def test_open_planner_closes_and_can_be_awaited() -> None:
 async def test_a_typed_goal_needs_no_model() -> None:
     """`wants` names the outputs; what is missing is asked for."""
     async with open_planner(actions=[greet]) as planner:
-        planned, result = await planner.plan_and_execute(
-            goal="greet", user_inputs={"name": "ann"}, wants={"result": str}
-        )
+        planned, result = await planner.plan_and_execute(goal="greet", user_inputs={"name": "ann"}, wants=["greet"])
 
     assert planned.ok
     assert result is not None
