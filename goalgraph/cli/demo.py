@@ -23,6 +23,7 @@ from goalgraph.settings import Settings
 from planner.catalog import ActionCatalog
 from planner.drafting import PlanResult
 from planner.plan import CandidatePlan, estimate
+from planner.plan.draw import draw_plan
 
 QUESTION = "Which months are the wettest in Seattle, is it getting warmer, and how long was the longest dry spell?"
 GOAL = f"{QUESTION} Answer with a report that has a chart."
@@ -44,10 +45,10 @@ def demo(out: Path, model: str | None, base_url: str | None) -> Ending:
 async def _demo(catalog: ActionCatalog, out: Path, settings: Settings, console: Console) -> Ending:
     inputs = {"folder": str(out)}
     plan = await _plan(catalog, inputs, settings, console)
-    console.print(plan_tree(plan))
+    console.print(plan_tree(plan, "The plan"))
     console.print(estimate_line(estimate(plan, catalog)), end="\n\n")
     write(out / "plan.json", plan_text(plan))
-    write(out / "plan.svg", plan.draw(catalog).svg)
+    write(out / "plan.svg", draw_plan(plan, catalog=catalog).svg)
     async with open_planner(catalog=catalog, settings=settings) as planner:
         ending = await executed(planner, plan, inputs, console, quiet=True)
     found = _found(ending.document["steps"])

@@ -56,11 +56,11 @@ async def _run_goal(request: Request, *, dry_run: bool, run_drafts: bool) -> End
     async with open_planner(catalog=catalog, settings=settings) as planner:
         planned = await drafted(planner, request, inputs, console)
         show_planned(planned, request, settings, console)
+        if planned.draft and not run_drafts and not dry_run:
+            return Ending(code=Exit.NO_PLAN, document={**planned_document(planned), "ok": False})
         code = planned_code(planned)
         if planned.plan is None or code is not Exit.OK:
             return Ending(code=code, document=planned_document(planned))
-        if planned.draft and not run_drafts and not dry_run:
-            return Ending(code=Exit.NO_PLAN, document={**planned_document(planned), "ok": False})
         ending = await executed(planner, planned.plan, inputs, console, dry_run=dry_run)
     return Ending(
         code=ending.code, document={**ending.document, "plan": planned.plan.to_dict(), "draft": planned.draft}

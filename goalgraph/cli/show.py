@@ -24,7 +24,7 @@ VALUE_CHARS = 60
 OUTPUT_CHARS = 2000
 
 
-def plan_tree(plan: CandidatePlan) -> RenderableType:
+def plan_tree(plan: CandidatePlan, title: str | None = None) -> RenderableType:
     """Show a plan as a tree: each step under the last one that it waits for; what else it needs stands behind it."""
     graph = build_graph(plan)
     order = [*graph.order, *(step.id for step in plan.steps if step.id not in graph.levels)]
@@ -33,7 +33,7 @@ def plan_tree(plan: CandidatePlan) -> RenderableType:
         lines = [_step_line(steps[step_id], sorted(graph.edges[step_id])) for step_id in order[:MOST_STEPS]]
         rest = len(order) - len(lines)
         return Group(*lines, *([Text(f"… and {rest:,} more steps", style="dim")] if rest else []))
-    root = Tree(Text(plan.goal or plan.id, style="bold"), guide_style="dim")
+    root = Tree(Text(title or plan.goal or plan.id, style="bold"), guide_style="dim")
     branches: dict[str, Tree] = {}
     above: dict[str, set[str]] = {}
     for step_id in order:

@@ -7,7 +7,7 @@ from goalgraph.demo.actions import (
     longest_heat_wave,
     measure_warming,
     rain_by_month,
-    summarise_year,
+    summarise_years,
     write_report,
 )
 
@@ -18,6 +18,6 @@ __all__ = [
     "longest_heat_wave",
     "measure_warming",
     "rain_by_month",
-    "summarise_year",
+    "summarise_years",
     "write_report",
 ]

@@ -10,16 +10,18 @@ from statistics import fmean
 from goalgraph.demo.models import (
     Chart,
     Day,
+    Dry,
     DrySpell,
     HeatWave,
+    Hot,
     Month,
     Rain,
     Report,
     Spell,
-    Summary,
     Trend,
     Warming,
     Weather,
+    Years,
     YearSummary,
 )
 from planner.catalog import Cost, action
@@ -50,7 +52,7 @@ def load_weather(csv_file: str | None = None) -> Weather:
     if not days:
         raise ValueError(f"{path.name} holds no days")
     days.sort(key=lambda day: day.date)
-    return Weather(days=days, years=sorted({day.date.year for day in days}))
+    return Weather(days=days)
 
 
 @action(tags=["weather", "rain"], cost=Cost(seconds=0.01))
@@ -66,29 +68,20 @@ def rain_by_month(days: list[Day]) -> Rain:
 
 
 @action(tags=["weather", "temperature"], cost=Cost(seconds=0.01))
-def summarise_year(days: list[Day], year: int) -> Summary:
-    """Sum up one year: mean temperature, rain and hot days."""
-    own = [day for day in days if day.date.year == year]
-    if not own:
-        raise ValueError(f"there are no days of {year}")
-    return Summary(
-        summary=YearSummary(
-            year=year,
-            mean_c=fmean(day.mean_c for day in own),
-            rain_mm=sum(day.rain_mm for day in own),
-            hot_days=sum(day.high_c >= HOT_C for day in own),
-        )
-    )
+def summarise_years(days: list[Day]) -> Years:
+    """Sum up each year: mean temperature, rain and hot days."""
+    by_year = groupby(days, lambda day: day.date.year)
+    return Years(years=[_summary(year, list(own)) for year, own in by_year])
 
 
 @action(tags=["weather", "temperature", "climate"], cost=Cost(seconds=0.01))
-def measure_warming(summary: list[YearSummary]) -> Warming:
+def measure_warming(years: list[YearSummary]) -> Warming:
     """Measure whether it is getting warmer: the straight line that fits the years best."""
-    years = sorted(summary, key=lambda one: one.year)
     middle, mean = fmean(one.year for one in years), fmean(one.mean_c for one in years)
     spread = sum((one.year - middle) ** 2 for one in years)
     slope = sum((one.year - middle) * (one.mean_c - mean) for one in years) / spread if spread else 0.0
-    return Warming(trend=Trend(degrees_a_year=slope, first=years[0], last=years[-1], years=len(years)))
+    first, last = min(years, key=lambda one: one.year), max(years, key=lambda one: one.year)
+    return Warming(trend=Trend(degrees_a_year=slope, first=first, last=last, years=len(years)))
 
 
 @action(tags=["weather", "rain", "drought"], cost=Cost(seconds=0.01))
@@ -104,15 +97,13 @@ def longest_heat_wave(days: list[Day]) -> HeatWave:
 
 
 @action(tags=["weather", "picture"], effect="write", cost=Cost(seconds=2))
-def draw_chart(
-    folder: str, days: list[Day], months: list[Month], summary: list[YearSummary], dry_spell: Spell
-) -> Chart:
+def draw_chart(folder: str, days: list[Day], months: list[Month], years: list[YearSummary], dry_spell: Dry) -> Chart:
     """Draw the rain of the months, the temperature of the years and the dry spell as one picture."""
     from goalgraph.demo.chart import draw  # noqa: PLC0415 - matplotlib is an extra, and slow to import
 
     path = Path(folder) / "chart.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    draw(path, days, months, sorted(summary, key=lambda one: one.year), dry_spell)
+    draw(path, days, months, years, dry_spell)
     return Chart(chart=str(path))
 
 
@@ -120,22 +111,30 @@ def draw_chart(
 def write_report(
     folder: str,
     months: list[Month],
-    summary: list[YearSummary],
+    years: list[YearSummary],
     trend: Trend,
-    dry_spell: Spell,
-    heat_wave: Spell,
+    dry_spell: Dry,
+    heat_wave: Hot,
     chart: str,
 ) -> Report:
     """Write the findings, the chart and the figures as a report, in Markdown and as a web page."""
     from goalgraph.demo.report import find, to_html, to_markdown  # noqa: PLC0415 - only this step needs it
 
     findings = find(months, trend, dry_spell, heat_wave)
-    years = sorted(summary, key=lambda one: one.year)
     path, page = Path(folder) / "report.md", Path(folder) / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(to_markdown(findings, years, Path(chart).name), encoding="utf-8")
     page.write_text(to_html(findings, years, Path(chart)), encoding="utf-8")
     return Report(findings=findings, report=str(path), page=str(page))
+
+
+def _summary(year: int, days: list[Day]) -> YearSummary:
+    return YearSummary(
+        year=year,
+        mean_c=fmean(day.mean_c for day in days),
+        rain_mm=sum(day.rain_mm for day in days),
+        hot_days=sum(day.high_c >= HOT_C for day in days),
+    )
 
 
 def _longest(days: list[Day], holds: Callable[[Day], bool]) -> Spell:

@@ -1,8 +1,11 @@
 """What the steps of the demo hand to each other."""
 
 from datetime import date
+from typing import Annotated
 
 from pydantic import BaseModel
+
+from planner.catalog import Semantic
 
 
 class Day(BaseModel):
@@ -23,7 +26,6 @@ class Weather(BaseModel):
     """A table of days, in order."""
 
     days: list[Day]
-    years: list[int]
 
 
 class Month(BaseModel):
@@ -52,10 +54,10 @@ class YearSummary(BaseModel):
     """Days of 30 °C or more."""
 
 
-class Summary(BaseModel):
-    """What `summarise_year` returns; mapped over the years it gives a list."""
+class Years(BaseModel):
+    """Every year in figures, the first one first."""
 
-    summary: YearSummary
+    years: list[YearSummary]
 
 
 class Trend(BaseModel):
@@ -81,16 +83,21 @@ class Spell(BaseModel):
     days: int
 
 
+Dry = Annotated[Spell, Semantic("dry_spell")]
+Hot = Annotated[Spell, Semantic("heat_wave")]
+"""Both are spells; what they mean keeps a planner that goes by types from taking one for the other."""
+
+
 class DrySpell(BaseModel):
     """The longest time without any rain."""
 
-    dry_spell: Spell
+    dry_spell: Dry
 
 
 class HeatWave(BaseModel):
     """The longest run of hot days."""
 
-    heat_wave: Spell
+    heat_wave: Hot
 
 
 class Chart(BaseModel):

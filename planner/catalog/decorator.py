@@ -7,7 +7,7 @@ import inspect
 import re
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import FrameType
 from typing import Any, TypeVar, overload
@@ -35,13 +35,13 @@ DEFAULT_VERSION = "0.1.0"
 _MARK = "__goalgraph_action__"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ActionOptions:
     """What `@action` was given; becomes an `ActionSpec` when a catalog registers the function."""
 
-    name: str
+    name: str = ""
     version: str = DEFAULT_VERSION
-    description: str = ""
+    description: str | None = None
     tags: tuple[str, ...] = ()
     flow_id: str | None = None
     policy: ActionPolicy = field(default_factory=ActionPolicy)
@@ -117,19 +117,11 @@ def action(  # noqa: PLR0913 - what an action can be told
         ValueError: an option is out of its range.
     """
     policy = make_policy(retry, timeout, undo, effect, idempotent, approval, roles, cost, max_concurrency, rate)
+    options = ActionOptions(name or "", version, description, _several(tags), flow_id, policy)
     here = inspect.currentframe()
 
     def mark(target: F) -> F:
-        options = ActionOptions(
-            name=name or _plain_name(target),
-            version=version,
-            description=_first_paragraph(target) if description is None else description,
-            tags=_several(tags),
-            flow_id=flow_id,
-            policy=policy,
-            names=_local_names(target, here and here.f_back),
-        )
-        setattr(target, _MARK, options)
+        setattr(target, _MARK, replace(_named(options, target), names=_local_names(target, here and here.f_back)))
         return target
 
     return mark if function is None else mark(function)
@@ -178,12 +170,12 @@ def make_policy(  # noqa: PLR0913, PLR0917 - the options of @action, turned into
 
 
 def options_of(function: Callable[..., Any]) -> ActionOptions:
-    """Return what `@action` was given for a function, or the defaults for a plain one; a `partial` keeps its options."""
+    """Return what `@action` was given for a function, also below a `partial`, or the defaults for a plain one."""
     function = unwrapped(function)
     marked = getattr(function, _MARK, None)
     if isinstance(marked, ActionOptions):
         return marked
-    return ActionOptions(name=_plain_name(function), description=_first_paragraph(function))
+    return _named(ActionOptions(), function)
 
 
 def spec_from_function(function: Callable[..., Any], codecs: Codecs) -> ActionSpec:
@@ -201,7 +193,7 @@ def spec_from_function(function: Callable[..., Any], codecs: Codecs) -> ActionSp
         version=options.version,
         inputs=signature.inputs,
         outputs=signature.outputs,
-        description=options.description,
+        description=options.description or "",
         tags=options.tags,
         flow_id=options.flow_id,
         policy=options.policy,
@@ -262,6 +254,12 @@ async def in_thread(work: Callable[[], Any]) -> Any:
 
     threading.Thread(target=run, name="goalgraph-action", daemon=True).start()
     return await done
+
+
+def _named(options: ActionOptions, function: Callable[..., Any]) -> ActionOptions:
+    """Take what was not given from the function itself."""
+    words = _first_paragraph(function) if options.description is None else options.description
+    return replace(options, name=options.name or _plain_name(function), description=words)
 
 
 def _several(words: Sequence[str]) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ def spec_from_tool(tool: BaseTool) -> ActionSpec:
         RegistrationError: the tool's name cannot be used in a plan.
     """
     declared = cast("Any", tool.tool_call_schema)  # without what the application injects
-    schema: JsonSchema = declared if isinstance(declared, dict) else declared.model_json_schema()
+    schema = cast("JsonSchema", declared if isinstance(declared, dict) else declared.model_json_schema())
     name = re.sub(r"\s+", "_", tool.name)
 
     async def call(values: Mapping[str, Any], context: ActionContext, resources: Mapping[str, Any]) -> Any:  # noqa: ARG001 -- the protocol of every action
@@ -105,10 +105,10 @@ def _compiled(graph: object, name: str) -> Pregel[Any, Any, Any, Any]:
             flow = flow.compile(name=name)
         except ValueError as error:
             raise RegistrationError(f"flow {name!r} cannot be compiled: {error}") from error
-    if not isinstance(flow, Pregel):
+    if not isinstance(graph, StateGraph | Pregel):
         kind = type(graph).__name__
         raise RegistrationError(f"flow {name!r} is a {kind}; give a StateGraph, a compiled graph or an @entrypoint")
-    if cast("Any", flow).checkpointer is False:
+    if flow.checkpointer is False:
         raise RegistrationError(
             f"flow {name!r} was compiled with checkpointer=False, so it could not be resumed inside a run; "
             "compile it without the checkpointer argument"

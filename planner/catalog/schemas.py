@@ -37,7 +37,7 @@ class Fit(Enum):
 def fits(source: JsonSchema, target: JsonSchema) -> Fit:
     """Compare what a value is known to be with what it has to be. An integer fits a number; anything may fit `{}`.
 
-    A list of texts cannot fit a list of numbers, nor such objects each other: that both may be empty is not what is meant.
+    A list of texts cannot fit a list of numbers, nor such objects each other: that both may be empty is not meant.
     """
     return _Comparison(source, target).compare(source, target, 0)
 

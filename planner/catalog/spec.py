@@ -49,7 +49,8 @@ class Rate:
 class ProgressReport(Protocol):
     """Receives how far a step is: a share between 0 and 1, or `None`, and a word about it."""
 
-    def __call__(self, progress: float | None, message: str | None, /) -> None: ...
+    def __call__(self, progress: float | None, message: str | None, /) -> None:
+        """Take note of it; may be called from any thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,9 @@ class ActionCall(Protocol):
 
     def __call__(
         self, inputs: Mapping[str, Any], context: ActionContext, resources: Mapping[str, Any], /
-    ) -> Awaitable[Any]: ...
+    ) -> Awaitable[Any]:
+        """Call it with its inputs by name, the call's context, and what the application provides."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,8 @@
 import sys
 import typing
 from functools import reduce
-from operator import or_
 from types import UnionType
-from typing import Any, NotRequired, Required, get_args, get_origin
+from typing import Any, NotRequired, Required, cast, get_args, get_origin
 
 import typing_extensions
 from typing_extensions import ReadOnly
@@ -26,13 +25,14 @@ def _rewrite(annotation: Any, made: dict[Any, Any]) -> Any:
         return annotation
     if origin is typing.Annotated:
         inner = _rewrite(arguments[0], made)
-        return annotation if inner is arguments[0] else typing.Annotated[(inner, *annotation.__metadata__)]  # pyright: ignore[reportReturnType]  # built at run time
+        return annotation if inner is arguments[0] else typing.Annotated[(inner, *arguments[1:])]
     rewritten = tuple(_rewrite(one, made) for one in arguments)
     if all(new is old for new, old in zip(rewritten, arguments, strict=True)):
         return annotation
     if origin in (typing.Union, UnionType):
-        return reduce(or_, rewritten)
-    return annotation.copy_with(rewritten) if hasattr(annotation, "copy_with") else origin[rewritten]
+        return reduce(lambda left, right: left | right, rewritten)
+    generic = cast("Any", annotation if hasattr(annotation, "copy_with") else origin)
+    return generic.copy_with(rewritten) if generic is annotation else generic[rewritten]
 
 
 def _typed_dict(kind: Any, made: dict[Any, Any]) -> Any:

@@ -6,13 +6,14 @@ An answer that has nothing of the wire form in it is taken for a plan in its own
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 from planner.catalog import ActionSpec
 from planner.errors import InvalidReference
 from planner.limits import Limits
 from planner.plan import CandidatePlan, PlanStep, Reference, Template, parse_reference, parse_text
-from planner.plan.bindings import RESERVED_ROOTS, escape
+from planner.plan.bindings import RESERVED_ROOTS, escape, escape_before
 from planner.plan.json_text import read_json
 from planner.plan.json_values import clean
 
@@ -169,12 +170,12 @@ class _Reader:
 
     def _join(self, parts: Sequence[Any]) -> str:
         text = ""
-        for part in parts:
+        for part, following in pairwise([*parts, None]):
             if _mark(part) == "ref":
-                # a dollar right before a binding would make it literal text
-                text += (" " if text.endswith("$") else "") + _bind(part["ref"])
+                text += _bind(part["ref"])  # as it is: what is no binding is for validation to judge
             else:
-                text += escape(part if isinstance(part, str) else _json(part))
+                literal = part if isinstance(part, str) else _json(part)
+                text += escape_before(literal) if _mark(following) == "ref" else escape(literal)
         return text
 
     def _when(self, when: Object) -> Object:

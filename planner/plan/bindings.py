@@ -1,6 +1,7 @@
 r"""The binding language: `${user.key}`, `${step.output.path[0]}`, `${item}`, alone or inside text.
 
-`$${` is a literal `${`. A key that is no name is quoted: `${user["first name"]}`, with `\"` and `\\` inside.
+`$${` is a literal `${`: where dollars stand before a `{`, two of them mean one, so `$$${price}` is a dollar and a
+binding. A key that is no name is quoted: `${user["first name"]}`, with `\"` and `\\` inside.
 """
 
 import re
@@ -21,7 +22,8 @@ _PART = re.compile(
     rf"""\.({_NAME})|\.(\d{{1,9}})|\[\s*(\d{{1,9}})\s*\]|\["((?:[^"\\]|\\.)*)"\]|\['((?:[^'\\]|\\.)*)'\]""", re.DOTALL
 )
 _ESCAPED = re.compile(r"\\([\\\"'])")
-_OPENING = re.compile(r"\$?\$\{")
+_OPENING = re.compile(r"(\$+)\{")
+_TRAILING = re.compile(r"\$+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,10 @@ def parse_text(text: str) -> str | Reference | Template:
     parts: list[str | Reference] = []
     at = 0
     while (opening := _OPENING.search(text, at)) is not None:
-        parts.append(text[at : opening.start()])
-        if opening.group() == "$${":
-            parts.append("${")
+        dollars = len(opening.group(1))
+        parts.append(text[at : opening.start()] + "$" * (dollars // 2))
+        if dollars % 2 == 0:
+            parts.append("{")
             at = opening.end()
         else:
             reference, at = _parse_reference(text, opening.end())
@@ -86,7 +89,24 @@ def parse_reference(text: str) -> Reference:
 
 def escape(text: str) -> str:
     """Return `text` so that a plan means it literally."""
-    return text.replace("${", "$${")
+    return _OPENING.sub(lambda opening: f"{opening.group(1) * 2}{{", text)
+
+
+def write_text(parts: Sequence[str | Reference]) -> str:
+    """Write literal text and bindings as one text that `parse_text` reads back."""
+    written = ""
+    for at, part in enumerate(parts):
+        if isinstance(part, Reference):
+            written += str(part)
+            continue
+        before = at + 1 < len(parts) and isinstance(parts[at + 1], Reference)
+        written += escape_before(part) if before else escape(part)
+    return written
+
+
+def escape_before(text: str) -> str:
+    """Return `text` so that a plan means it literally, with a binding right behind it."""
+    return _TRAILING.sub(lambda dollars: dollars.group() * 2, escape(text))
 
 
 def texts(value: Any, location: Location = ()) -> Iterator[tuple[Location, str]]:

@@ -7,7 +7,11 @@ from itertools import pairwise
 
 ROW_GAP = 54.0
 COLUMN_GAP = 26.0
-BEND_WIDTH = 10.0
+BEND_GAP = 13.0
+"""Between two edges on their way through a row."""
+BEND_WIDTH = 2.0
+LOOP_WIDTH = 34.0
+"""Beside the boxes, for an edge that goes back up, as in a cycle."""
 MAX_ROW = 7
 """Boxes side by side; a level with more goes on in the next row."""
 MAX_BENDS = 3_000
@@ -58,6 +62,8 @@ def arrange(levels: Sequence[Sequence[str]], sizes: Mapping[str, Size], edges: S
             spot.x -= left
     ways = {edge: _way(boxes[edge[0]], bends.get(edge, ()), boxes[edge[1]]) for edge in edges}
     width = max((spot.x + spot.width / 2 for row in spots for spot in row), default=0.0)
+    if any(boxes[upper].row >= boxes[lower].row for upper, lower in edges):
+        width += LOOP_WIDTH
     height = max((box.y + box.height for box in boxes.values()), default=0.0)
     return Layout(boxes, ways, width, height)
 
@@ -149,7 +155,8 @@ def _spread(row: Sequence[Spot], wishes: Sequence[float]) -> None:
     """Place a row in its order without overlaps, as near as possible to the wishes (pooled adjacent violators)."""
     offsets = [0.0]
     for left, right in pairwise(row):
-        offsets.append(offsets[-1] + (left.width + right.width) / 2 + COLUMN_GAP)
+        gap = BEND_GAP if left.is_bend and right.is_bend else COLUMN_GAP
+        offsets.append(offsets[-1] + (left.width + right.width) / 2 + gap)
     blocks: list[tuple[float, float, int]] = []  # sum of weighted wishes, weight, how many spots
     for spot, wish, offset in zip(row, wishes, offsets, strict=True):
         weight = 2.0 if spot.is_bend else 1.0  # a long edge should be straight
@@ -166,6 +173,9 @@ def _spread(row: Sequence[Spot], wishes: Sequence[float]) -> None:
 
 
 def _way(upper: Spot, bends: Sequence[Spot], lower: Spot) -> list[tuple[float, float]]:
+    if upper.row >= lower.row:
+        right = (spot.x + spot.width / 2 for spot in (upper, lower))
+        return list(zip(right, (upper.y + upper.height / 2, lower.y + lower.height / 2), strict=True))
     points = [(upper.x, upper.y + upper.height)]
     for bend in bends:
         points += [(bend.x, bend.y), (bend.x, bend.y + bend.height)]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from planner.catalog import ActionCatalog, ActionSpec, JsonSchema, at_path
 from planner.errors import InvalidReference
-from planner.plan.bindings import Location, Reference, Template, escape, parse_text, references_in
+from planner.plan.bindings import Location, Reference, Template, parse_text, references_in, write_text
 from planner.plan.estimate import action_of
 from planner.plan.graph import build_graph
 from planner.plan.issues import ValidationIssue
@@ -190,9 +190,7 @@ def replaced(text: str, old: Reference, new: Reference) -> str:
         case Reference():
             return str(new if parsed == old else parsed)
         case Template(parts=parts):
-            return "".join(
-                escape(part) if isinstance(part, str) else str(new if part == old else part) for part in parts
-            )
+            return write_text([new if part == old else part for part in parts])
         case str():
             return text
 

@@ -1,7 +1,7 @@
 """What a picture of a plan shows: cards, lines and badges, in words; where they stand comes later."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +18,10 @@ MAX_TITLE, MAX_ACTION, MAX_LABEL, MAX_BADGE, MAX_USER = 28, 32, 26, 30, 34
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
+CROWD = 7
+"""Steps on one level, above which those that differ in name only are drawn as one stack."""
+_DIGITS = re.compile(r"(\d{1,15})")
+_WORST_FIRST = ("failed", "unknown", "cancelled", "waiting", "running", "skipped", "succeeded")
 _EDGE_CLASS = {EdgeKind.DATA: "data", EdgeKind.REQUIRED: "order", EdgeKind.ORDER: "loose"}
 _OPERATORS = {"eq": "=", "ne": "≠", "lt": "<", "le": "≤", "gt": ">", "ge": "≥", "in": "in", "not_in": "not in"}
 
@@ -46,6 +50,8 @@ class Card:
     state: str
     hint: str
     """The whole of what may be cut short in the picture."""
+    stacked: bool = False
+    """Whether it stands for several steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +78,56 @@ class Picture:
 def picture_of(plan: CandidatePlan, catalog: ActionCatalog | None, states: Mapping[str, str]) -> Picture:
     """Read a plan for drawing; one that is not valid is shown as far as it goes."""
     graph = build_graph(plan)
-    looping = sorted(step for step in graph.edges if step not in graph.levels)
-    shown = [*graph.order, *looping][:MAX_STEPS]
-    rows = defaultdict[int, list[str]](list)
-    for step_id in shown:
-        rows[graph.levels.get(step_id, len(graph.edges))].append(step_id)
     steps = {step.id: step for step in reversed(plan.steps)}
+    looping = sorted((step for step in graph.edges if step not in graph.levels), key=_natural)
+    standing = {step: (level, _natural(step)) for step, level in graph.levels.items()}
+    shown = [*sorted(standing, key=lambda step: standing[step]), *looping][:MAX_STEPS]
+    members = _stacks(steps, graph, shown)
+    first = {step: name for name, several in members.items() for step in several}
+    rows = defaultdict[int, list[str]](list)
+    for at, step_id in enumerate(members):
+        rows[graph.levels.get(step_id, len(graph.edges) + at)].append(step_id)
     returned = _returned(plan)
-    cards = [
-        _card(steps[step_id], None if catalog is None else action_of(steps[step_id], catalog), states, returned)
-        for step_id in shown
-    ]
-    broken = set(looping)
-    if catalog is not None:
-        broken |= {step_id for step_id in shown if action_of(steps[step_id], catalog) is None}
+    cards: list[Card] = []
+    for step_id, several in members.items():
+        spec = None if catalog is None else action_of(steps[step_id], catalog)
+        card = _card(steps[step_id], spec, states.get(step_id, ""), returned.get(step_id, []))
+        if step_id not in graph.levels or (catalog is not None and spec is None):
+            card = replace(card, classes=(*card.classes, "broken"))
+        cards.append(card if len(several) == 1 else _stacked(card, several, states))
     hidden = len(graph.edges) - len(shown)
     return Picture(
         goal=visible(plan.goal),
-        cards=[_marked(card) if card.id in broken else card for card in cards],
+        cards=cards,
         rows=[rows[level] for level in sorted(rows)],
-        lines=_lines(steps, graph, set(shown)),
+        lines=_lines(steps, graph, first),
         note=f"… and {hidden:,} more steps that are not drawn" if hidden else "",
     )
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort `s2` before `s10`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _DIGITS.split(name[:80]) if part]
+
+
+def _stacks(steps: Mapping[str, PlanStep], graph: PlanGraph, shown: Sequence[str]) -> dict[str, list[str]]:
+    """Return the cards to draw with their steps: on a crowded level, steps that differ in name only share one."""
+    users = defaultdict[str, set[str]](set)
+    for step, waits in graph.edges.items():
+        for other in waits:
+            users[other].add(step)
+    crowd = Counter(graph.levels.get(step, -1) for step in shown)
+    alike = defaultdict[object, list[str]](list)
+    for step_id in shown:
+        step, level = steps[step_id], graph.levels.get(step_id, -1)
+        plain = step.when is None and step.for_each is None
+        same = (step.action, level, frozenset(graph.edges[step_id].items()), frozenset(users[step_id]), step.optional)
+        alike[same if plain and level >= 0 and crowd[level] > CROWD else step_id].append(step_id)
+    place = {step: at for at, step in enumerate(shown)}
+    groups = [
+        group for several in alike.values() for group in ([several] if len(several) > 2 else [[one] for one in several])
+    ]
+    return {group[0]: group for group in sorted(groups, key=lambda group: place[group[0]])}
 
 
 def shorten(text: str, most: int) -> str:
@@ -107,21 +141,18 @@ def visible(text: str) -> str:
     return _UNSEEN.sub("\ufffd", text)
 
 
-def _card(
-    step: PlanStep, spec: ActionSpec | None, states: Mapping[str, str], returned: Mapping[str, list[str]]
-) -> Card:
+def _card(step: PlanStep, spec: ActionSpec | None, state: str, returned: Sequence[str]) -> Card:
     action = step.action or step.action_ref or "no action"
     keys = dict.fromkeys(
         str(reference.path[0]) for _, reference in step_references(step) if reference.root == "user" and reference.path
     )
-    state = states.get(step.id, "")
     hint = [f"{step.id}: {action}"] + ([spec.description] if spec and spec.description else [])
     return Card(
         id=step.id,
         title=shorten(visible(step.id), MAX_TITLE),
         action=shorten(visible(action), MAX_ACTION),
         user=shorten(visible(f"⟵ {', '.join(keys)}"), MAX_USER) if keys else "",
-        badges=_badges(step, spec, returned.get(step.id, [])),
+        badges=_badges(step, spec, returned),
         effect=spec.policy.effect if spec else "",
         classes=("optional",) if step.optional else (),
         state=state,
@@ -129,8 +160,20 @@ def _card(
     )
 
 
-def _marked(card: Card) -> Card:
-    return replace(card, classes=(*card.classes, "broken"))
+def _stacked(card: Card, several: Sequence[str], states: Mapping[str, str]) -> Card:
+    """Let one card stand for many steps, in the state of the one that matters most."""
+    found = Counter(states[step] for step in several if step in states)
+    state = next((state for state in _WORST_FIRST if found[state]), "")
+    if state == "succeeded" and found[state] < len(several):
+        state = "running"
+    done = f", {found['succeeded']} done" if found else ""
+    return replace(
+        card,
+        title=shorten(visible(f"{several[0]} … {several[-1]}"), MAX_TITLE),
+        badges=(Badge(f"{len(several)} steps{done}"), *card.badges),
+        state=state,
+        stacked=True,
+    )
 
 
 def _badges(step: PlanStep, spec: ActionSpec | None, returned: Sequence[str]) -> tuple[Badge, ...]:
@@ -169,15 +212,16 @@ def _returned(plan: CandidatePlan) -> dict[str, list[str]]:
     return found
 
 
-def _lines(steps: Mapping[str, PlanStep], graph: PlanGraph, shown: set[str]) -> dict[tuple[str, str], Line]:
+def _lines(steps: Mapping[str, PlanStep], graph: PlanGraph, first: Mapping[str, str]) -> dict[tuple[str, str], Line]:
+    """Return the edges between the cards that are drawn; `first` tells the card of each step."""
     lines: dict[tuple[str, str], Line] = {}
-    for step_id in shown:
+    for step_id, card in first.items():
         names = defaultdict[str, dict[str, None]](dict)
         for _, reference in step_references(steps[step_id]):
             if reference.path and isinstance(reference.path[0], str) and reference.path[0] != "result":
-                names[reference.root][reference.path[0]] = None
+                names[first.get(reference.root, "")][reference.path[0]] = None
         for other, kind in graph.edges[step_id].items():
-            if other in shown and other != step_id:
-                label = shorten(visible(", ".join(names[other])), MAX_LABEL)
-                lines[other, step_id] = Line(_EDGE_CLASS[kind], label)
+            if other in first and (first[other], card) not in lines:
+                label = shorten(visible(", ".join(names[first[other]])), MAX_LABEL)
+                lines[first[other], card] = Line(_EDGE_CLASS[kind], label)
     return dict(sorted(lines.items()))

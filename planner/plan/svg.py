@@ -1,17 +1,20 @@
 """A plan's picture as SVG text: boxes, ways, badges, and the colours of light and dark pages."""
 
+import textwrap
 from collections.abc import Sequence
 from xml.sax.saxutils import quoteattr
 
-from planner.plan.layout import Layout, Size, Spot, arrange
-from planner.plan.picture import Card, Line, Picture, shorten, visible
+from planner.plan.layout import LOOP_WIDTH, Layout, Size, Spot, arrange
+from planner.plan.picture import Badge, Card, Line, Picture, shorten, visible
 
 MARGIN = 22.0
 PADDING = 13.0
-MIN_WIDTH, MAX_WIDTH = 118.0, 260.0
-TITLE_LETTER, CODE_LETTER, SMALL_LETTER = 7.3, 6.7, 5.9
+MIN_WIDTH, MAX_WIDTH = 118.0, 250.0
+TITLE_LETTER, CODE_LETTER, SMALL_LETTER = 7.9, 6.8, 5.9
 """Pixels a letter takes in each size of text, on the wide side: the reader's fonts are not known here."""
-BADGE_HEIGHT = 17.0
+BADGE_HEIGHT, BADGE_GAP = 17.0, 5.0
+GOAL_LETTER = 7.2
+GOAL_LINES = 3
 
 STYLE = """
 .gg text{font-family:ui-sans-serif,system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif}
@@ -24,7 +27,7 @@ STYLE = """
 .gg .goal{font-size:13px;fill:#3a4058;font-weight:500}
 .gg .note{font-size:11px;fill:#5a6178}
 .gg .way{fill:none;stroke:#98a0b8;stroke-width:1.4}
-.gg .order{stroke-dasharray:5 4}.gg .loose{stroke-dasharray:2 4}
+.gg .order{stroke-dasharray:5 4}.gg .loose{stroke-dasharray:2 4}.gg .loop{stroke:#d3465a}
 .gg .tip{fill:#98a0b8}
 .gg .name{font-size:10px;fill:#5a6178;stroke:#fbfbfd;stroke-width:4px;stroke-linejoin:round;paint-order:stroke}
 .gg .badge rect{fill:#eef1f8}.gg .badge text{font-size:10px;fill:#4a5270}
@@ -33,7 +36,7 @@ STYLE = """
 .gg .optional .box{stroke-dasharray:5 3}
 .gg .succeeded .box{stroke:#2e9e60;fill:#f2fbf6}.gg .failed .box{stroke:#d3465a;fill:#fdf3f4;stroke-width:1.8}
 .gg .running .box{stroke:#3d6fd6;fill:#f2f6fe}.gg .waiting .box{stroke:#d9930d;fill:#fef8ec}
-.gg .skipped{opacity:.55}.gg .broken .box{stroke:#d3465a;stroke-dasharray:3 3}
+.gg .stack{fill:none;stroke:#c9cede}.gg .skipped{opacity:.55}.gg .broken .box{stroke:#d3465a;stroke-dasharray:3 3}
 .gg .state{font-size:13px;font-weight:700;fill:#5a6178}
 .gg .succeeded .state{fill:#2e9e60}.gg .failed .state{fill:#d3465a}
 .gg .running .state{fill:#3d6fd6}.gg .waiting .state{fill:#d9930d}
@@ -57,7 +60,7 @@ SIGNS = {
     "cancelled": "✕",
     "unknown": "?",
     "running": "▸",
-    "waiting": "❚❚",
+    "waiting": "◦◦◦",
     "skipped": "–",
 }
 """The state of a step, for eyes and printers that see no colours."""
@@ -66,10 +69,11 @@ SIGNS = {
 def draw_svg(picture: Picture) -> str:
     """Return one SVG document; every text of the plan is escaped."""
     layout = arrange(picture.rows, {card.id: _size(card) for card in picture.cards}, list(picture.lines))
-    header = 30.0 if picture.goal else 0.0
     footer = 24.0 if picture.note else 0.0
-    goal = shorten(picture.goal, max(36, int(layout.width / 6.8)))
-    width = max(layout.width, len(goal) * 6.8, len(picture.note) * 6.0) + 2 * MARGIN
+    goal = _wrapped(picture.goal, max(40, int(layout.width / GOAL_LETTER)))
+    header = 10.0 + 20 * len(goal) if goal else 0.0
+    widest = max((len(line) for line in goal), default=0) * GOAL_LETTER
+    width = max(layout.width, widest, len(picture.note) * SMALL_LETTER) + 2 * MARGIN
     height = layout.height + header + footer + 2 * MARGIN
     shift = (width - layout.width) / 2
     size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
@@ -79,8 +83,7 @@ def draw_svg(picture: Picture) -> str:
         f"<style>{STYLE}</style>",
         f'<rect class="page" x=".5" y=".5" width="{width - 1:.0f}" height="{height - 1:.0f}" rx="10"/>',
     ]
-    if goal:
-        parts.append(_text("goal", MARGIN, MARGIN + 10, goal))
+    parts += [_text("goal", MARGIN, MARGIN + 10 + 20 * at, line) for at, line in enumerate(goal)]
     parts.append(f'<g transform="translate({shift:.1f} {MARGIN + header:.1f})">')
     parts += [_way(line, layout.ways[ends]) for ends, line in picture.lines.items()]
     parts += [_card(card, layout.boxes[card.id]) for card in picture.cards]
@@ -92,22 +95,38 @@ def draw_svg(picture: Picture) -> str:
 
 
 def _size(card: Card) -> Size:
-    badges = sum(_badge_width(badge.text) + 5 for badge in card.badges)
+    rows = _badge_rows(card)
     widest = max(
-        len(card.title) * TITLE_LETTER + 18 * bool(card.state),
+        len(card.title) * TITLE_LETTER + 24 * (card.state in SIGNS),
         len(card.action) * CODE_LETTER,
         len(card.user) * SMALL_LETTER,
-        badges,
+        *(sum(_badge_width(badge) + BADGE_GAP for badge in row) - BADGE_GAP for row in rows),
     )
-    height = 46.0 + 16 * bool(card.user) + (BADGE_HEIGHT + 6) * bool(card.badges)
-    return min(max(widest + 2 * PADDING, MIN_WIDTH), max(MAX_WIDTH, badges + 2 * PADDING)), height
+    height = 46.0 + 16 * bool(card.user) + (BADGE_HEIGHT + BADGE_GAP) * len(rows) + 2 * bool(rows)
+    return min(max(widest + 2 * PADDING + 2, MIN_WIDTH), MAX_WIDTH), height
+
+
+def _badge_rows(card: Card) -> list[list[Badge]]:
+    rows: list[list[Badge]] = []
+    left = 0.0
+    for badge in card.badges:
+        width = _badge_width(badge) + BADGE_GAP
+        if not rows or width > left:
+            rows.append([])
+            left = MAX_WIDTH - 2 * PADDING
+        rows[-1].append(badge)
+        left -= width
+    return rows
 
 
 def _card(card: Card, box: Spot) -> str:
     left, top = box.x - box.width / 2, box.y
-    classes = " ".join(["step", card.effect, *card.classes, card.state if card.state in SIGNS else ""]).strip()
-    parts = [
-        f'<g class="{classes}"><title>{_escaped(card.hint)}</title>',
+    classes = " ".join(name for name in (card.effect, *card.classes, card.state if card.state in SIGNS else "") if name)
+    parts = [f'<g class="{classes}"><title>{_escaped(card.hint)}</title>']
+    if card.stacked:
+        behind = f"M{left + 6:.1f} {top - 4:.1f}h{box.width - 8:.1f}q6 0 6 6v{box.height - 12:.1f}"
+        parts.append(f'<path class="stack" d="{behind}"/>')
+    parts += [
         f'<rect class="box" x="{left:.1f}" y="{top:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" rx="8"/>',
         f'<rect class="bar" x="{left + 5:.1f}" y="{top + 8:.1f}" width="3" height="{box.height - 16:.1f}" rx="1.5"/>',
         _text("id", left + PADDING + 2, top + 20, card.title),
@@ -118,21 +137,29 @@ def _card(card: Card, box: Spot) -> str:
         y += 16
         parts.append(_text("user", left + PADDING + 2, y, card.user))
     if card.state in SIGNS:
-        parts.append(_text("state", left + box.width - 20, top + 20, SIGNS[card.state]))
-    x = left + PADDING + 2
-    for badge in card.badges:
-        width = _badge_width(badge.text)
-        parts.append(
-            f'<g class="badge {badge.kind}"><rect x="{x:.1f}" y="{y + 8:.1f}" width="{width:.1f}" '
-            f'height="{BADGE_HEIGHT:.0f}" rx="8.5"/>{_text("", x + 7, y + 20, badge.text)}</g>'
-        )
-        x += width + 5
+        parts.append(_text("state", left + box.width - 11, top + 20, SIGNS[card.state], anchor="end"))
+    y += 8
+    for row in _badge_rows(card):
+        x = left + PADDING + 2
+        for badge in row:
+            width = _badge_width(badge)
+            place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{BADGE_HEIGHT:.0f}"'
+            text = _text("", x + width / 2, y + 12, badge.text, anchor="middle")
+            parts.append(f'<g class="badge {badge.kind}"><rect {place} rx="8.5"/>{text}</g>')
+            x += width + BADGE_GAP
+        y += BADGE_HEIGHT + BADGE_GAP
     return "".join([*parts, "</g>"])
 
 
 def _way(line: Line, points: Sequence[tuple[float, float]]) -> str:
     """Draw an edge: curves between rows, straight lines through them, an arrow tip at the end."""
     (x, y), *rest = points
+    if rest[-1][1] <= y:
+        to_x, to_y = rest[-1]
+        out = max(x, to_x) + LOOP_WIDTH
+        loop = f"M{x:.1f} {y:.1f}C{out:.1f} {y:.1f} {out:.1f} {to_y:.1f} {to_x + 6:.1f} {to_y:.1f}"
+        tip = f"M{to_x:.1f} {to_y:.1f}l7 -4v8z"
+        return f'<path class="way loop {line.kind}" d="{loop}"/><path class="tip" d="{tip}"/>'
     path = [f"M{x:.1f} {y:.1f}"]
     last_x, last_y = rest[-1]
     rest[-1] = (last_x, last_y - 6)
@@ -152,17 +179,27 @@ def _label(line: Line, layout: Layout, ends: tuple[str, str]) -> str:
     if not line.label:
         return ""
     (x, y), (to_x, to_y), *_ = layout.ways[ends]
-    return _text("name", (x + to_x) / 2, (y + to_y) / 2 + 3, line.label, middle=True)
+    if to_y <= y:
+        return ""  # it goes back up beside the boxes
+    return _text("name", (x + to_x) / 2, (y + to_y) / 2 + 3, line.label, anchor="middle")
 
 
-def _text(name: str, x: float, y: float, text: str, *, middle: bool = False) -> str:
+def _text(name: str, x: float, y: float, text: str, *, anchor: str = "") -> str:
     kind = f' class="{name}"' if name else ""
-    anchor = ' text-anchor="middle"' if middle else ""
-    return f'<text{kind} x="{x:.1f}" y="{y:.1f}"{anchor}>{_escaped(text)}</text>'
+    where = f' text-anchor="{anchor}"' if anchor else ""
+    return f'<text{kind} x="{x:.1f}" y="{y:.1f}"{where}>{_escaped(text)}</text>'
 
 
-def _badge_width(text: str) -> float:
-    return len(text) * SMALL_LETTER + 14
+def _wrapped(text: str, letters: int) -> list[str]:
+    """Break a goal into a few lines; what is left of it then is cut."""
+    lines = textwrap.wrap(shorten(text, letters * GOAL_LINES), letters)
+    if len(lines) <= GOAL_LINES:
+        return lines
+    return [*lines[: GOAL_LINES - 1], shorten(" ".join(lines[GOAL_LINES - 1 :]), letters)]
+
+
+def _badge_width(badge: Badge) -> float:
+    return len(badge.text) * SMALL_LETTER + 14
 
 
 def _escaped(text: str) -> str:

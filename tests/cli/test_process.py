@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.command_line import CommandLine, own_environment
@@ -89,45 +90,54 @@ def test_a_reader_that_has_gone_is_no_error(command: CommandLine) -> None:
     assert (done.returncode, "Error" in done.stderr) == (0, False)
 
 
-def test_ctrl_c_stops_the_run_and_tells_what_was_completed(command: CommandLine, tmp_path: Path) -> None:
-    started = tmp_path / "started"
-    os.mkfifo(started)
-    steps = [
-        {"id": "city", "action": "find_city", "inputs": {"airport": "OSL"}},
-        {"id": "endless", "action": "hang", "inputs": {"started": str(started)}, "after": ["city"]},
-        {"id": "never", "action": "forecast_weather", "inputs": {"city": "Oslo"}, "after": ["endless"]},
-    ]
-    plan = command.file("endless.json", json.dumps({"steps": steps}))
-    arguments = (*GOALGRAPH, "run", str(plan), "-c", str(command.catalog), "--json")
-
+def interrupted_once_started(make: Callable[[str], tuple[str, ...]]) -> tuple[int, str, str]:
+    """Start a command that writes to a file when it is under way, press Ctrl-C then, and return how it ended."""
+    reading, writing = os.pipe()
     with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+        (*GOALGRAPH, *make(f"/dev/fd/{writing}")),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        pass_fds=(writing,),
     ) as process:
-        assert started.read_text() == "now"  # opens when the action does
+        os.close(writing)
+        with os.fdopen(reading, "rb") as started:
+            said = started.read(3)  # empty if the command ends before
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
+    assert said == b"now", stderr
+    return process.returncode, stdout, stderr
 
-    assert process.returncode == 130
-    assert json.loads(stdout)["status"] == "cancelled"
+
+def test_ctrl_c_stops_the_run_and_tells_what_was_completed(command: CommandLine) -> None:
+    def make(started: str) -> tuple[str, ...]:
+        steps = [
+            {"id": "city", "action": "find_city", "inputs": {"airport": "OSL"}},
+            {"id": "endless", "action": "hang", "inputs": {"started": started}, "after": ["city"]},
+            {"id": "never", "action": "forecast_weather", "inputs": {"city": "Oslo"}, "after": ["endless"]},
+        ]
+        plan = command.file("endless.json", json.dumps({"steps": steps}))
+        return ("run", str(plan), "-c", str(command.catalog), "--json")
+
+    code, stdout, stderr = interrupted_once_started(make)
+
+    assert (code, json.loads(stdout)["status"]) == (130, "cancelled")
     assert "completed: city" in stderr
 
 
-def test_ctrl_c_while_a_catalog_is_imported_leaves_no_traceback(command: CommandLine, tmp_path: Path) -> None:
-    started = tmp_path / "started"
-    os.mkfifo(started)
-    slow = command.file(
-        "slow.py",
-        f"import pathlib, threading\npathlib.Path({str(started)!r}).write_text('now')\nthreading.Event().wait()",
-    )
+def test_ctrl_c_while_a_catalog_is_imported_leaves_no_traceback(command: CommandLine) -> None:
+    def make(started: str) -> tuple[str, ...]:
+        lines = (
+            "import pathlib, threading",
+            f"pathlib.Path({started!r}).write_text('now')",
+            "threading.Event().wait()",
+        )
+        return ("catalog", "ls", "-c", str(command.file("slow.py", "\n".join(lines))))
 
-    with subprocess.Popen(
-        (*GOALGRAPH, "catalog", "ls", "-c", str(slow)), stderr=subprocess.PIPE, text=True, env=environment()
-    ) as process:
-        assert started.read_text() == "now"
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
+    code, _, stderr = interrupted_once_started(make)
 
-    assert (process.returncode, "Traceback" in stderr) == (130, False)
+    assert (code, "Traceback" in stderr) == (130, False)
 
 
 async def test_a_goal_in_words_is_planned_by_a_model_and_run(command: CommandLine) -> None:
