@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from goalgraph.application import open_planner
     from goalgraph.settings import Settings
-    from planner.catalog import ActionCatalog, ActionContext, action
+    from planner.catalog import ActionCatalog, ActionContext, Cost, Rate, Resource, Semantic, Slot, action
     from planner.context import NodeContext, RequestIdentity, RunImportance, RunOrigin, RunVisibility
-    from planner.drafting import PlanningContext, PlanResult
+    from planner.drafting import LangChainModel, OpenAIModel, PlanningContext, PlanResult, ScriptedModel, TypedSearch
     from planner.execution import BackgroundExecutionHandle, ExecutionResult
+    from planner.limits import Limits
     from planner.node_planner import NodePlanner
     from planner.plan import CandidatePlan, PlanStep
     from planner.service import PlannerService
@@ -27,18 +28,28 @@ __all__ = [
     "ActionContext",
     "BackgroundExecutionHandle",
     "CandidatePlan",
+    "Cost",
     "ExecutionResult",
+    "LangChainModel",
+    "Limits",
     "NodeContext",
     "NodePlanner",
+    "OpenAIModel",
     "PlanResult",
     "PlanStep",
     "PlannerService",
     "PlanningContext",
+    "Rate",
     "RequestIdentity",
+    "Resource",
     "RunImportance",
     "RunOrigin",
     "RunVisibility",
+    "ScriptedModel",
+    "Semantic",
     "Settings",
+    "Slot",
+    "TypedSearch",
     "action",
     "open_planner",
 ]
@@ -46,10 +57,18 @@ __all__ = [
 _HOMES = {
     "goalgraph.application": ["open_planner"],
     "goalgraph.settings": ["Settings"],
-    "planner.catalog": ["ActionCatalog", "ActionContext", "action"],
+    "planner.catalog": ["ActionCatalog", "ActionContext", "Cost", "Rate", "Resource", "Semantic", "Slot", "action"],
     "planner.context": ["NodeContext", "RequestIdentity", "RunImportance", "RunOrigin", "RunVisibility"],
-    "planner.drafting": ["PlanResult", "PlanningContext"],
+    "planner.drafting": [
+        "LangChainModel",
+        "OpenAIModel",
+        "PlanResult",
+        "PlanningContext",
+        "ScriptedModel",
+        "TypedSearch",
+    ],
     "planner.execution": ["BackgroundExecutionHandle", "ExecutionResult"],
+    "planner.limits": ["Limits"],
     "planner.node_planner": ["NodePlanner"],
     "planner.plan": ["CandidatePlan", "PlanStep"],
     "planner.service": ["PlannerService"],

@@ -2,7 +2,7 @@
 
 from planner.catalog import ActionCatalog, ActionContext, ActionSpec, Cost, Rate, Resource, Semantic, Slot, action
 from planner.context import NodeContext, RequestIdentity, RunContext, RunImportance, RunOrigin, RunVisibility
-from planner.drafting import InputParser, ParsedInputs, PlanningContext, PlanResult
+from planner.drafting import InputParser, ParsedInputs, PlanningContext, PlanResult, TypedSearch
 from planner.errors import PlannerError
 from planner.events import ExecutionEvent, PlanningEvent
 from planner.execution import BackgroundExecutionHandle, ExecutionResult, StepOutcome
@@ -41,6 +41,7 @@ __all__ = [
     "Semantic",
     "Slot",
     "StepOutcome",
+    "TypedSearch",
     "ValidationIssue",
     "ValidationResult",
     "action",

@@ -1,6 +1,7 @@
 """Which outputs can fill an input: an index by meaning, by name and by the shape of the type."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from planner.catalog.spec import ActionSpec
 
 Key = tuple[Literal["semantic", "name", "shape", "alias"], str]
 _encode = json.JSONEncoder(sort_keys=True, default=str).encode  # `json.dumps` would make an encoder for each call
+_VERB = re.compile(r"[A-Za-z][a-z0-9]*(?:_+|(?=[A-Z]))")
 RANKS = {"semantic": 0, "name": 1, "shape": 2, "alias": 3}
+CERTAIN = frozenset({"semantic", "name"})
+"""What is linked by these may be of a type that is not known to fit; by anything else it has to fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +29,6 @@ class Producer:
     """For the whole value that an action with several outputs returns: that value."""
     whole: bool = False
     """Whether the whole return value is meant, `${step}`, and not one output of it."""
-    each: bool = False
-    """Whether the output is a list whose items fill the input, so that the step that takes it needs a `for_each`."""
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -44,14 +46,6 @@ class Need:
     producers: tuple[Producer, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A producer with what it gives under one key: the output, or an item of it."""
-
-    producer: Producer
-    given: Slot
-
-
 class ProducerIndex:
     """Outputs of the newest actions, found without looking at each.
 
@@ -62,13 +56,13 @@ class ProducerIndex:
 
     def __init__(self, specs: Iterable[ActionSpec]) -> None:
         self.specs = list(specs)
-        self._by_key: defaultdict[Key, list[_Entry]] = defaultdict(list)
-        self._found: dict[str, list[Producer]] = {}
+        self._by_key: defaultdict[Key, list[Producer]] = defaultdict(list)
+        self._found: dict[str, tuple[Producer, ...]] = {}
         self._needs: dict[str, tuple[Need, ...]] = {}
         for spec in self.specs:
-            for entry in _entries(spec):
-                for key in _offered_keys(entry):
-                    self._by_key[key].append(entry)
+            for producer in _producers_in(spec):
+                for key in _offered_keys(producer):
+                    self._by_key[key].append(producer)
 
     @cached_property
     def network(self) -> "Network":
@@ -84,36 +78,28 @@ class ProducerIndex:
     def need(self, slot: Slot) -> Need:
         """Return `slot` with its producers."""
         key = identity(slot)
-        return Need(key, slot, tuple(producer for producer in self._producers(key, slot) if not producer.each))
+        return Need(key, slot, self._producers(key, slot))
 
-    def find(self, slot: Slot, *, each: bool = False) -> list[Producer]:
-        """Return the producers of `slot`: surely fitting before maybe, then by meaning, name, shape and action's name.
+    def find(self, slot: Slot) -> Sequence[Producer]:
+        """Return the producers of `slot`: surely fitting before maybe, then by meaning, name, shape and action's name."""
+        return self._producers(identity(slot), slot)
 
-        Args:
-            slot: The input to fill.
-            each: Whether lists whose items fit are offered as well, after all others.
-        """
-        return [producer for producer in self._producers(identity(slot), slot) if each or not producer.each]
-
-    def _producers(self, key: str, slot: Slot) -> list[Producer]:
+    def _producers(self, key: str, slot: Slot) -> tuple[Producer, ...]:
         if key not in self._found:
-            self._found[key] = self._search(slot)
+            self._found[key] = tuple(self._search(slot))
         return self._found[key]
 
-    def _search(self, slot: Slot) -> list[Producer]:
-        found: dict[tuple[str, str, bool, bool], tuple[bool, Fit, int, Producer]] = {}
+    def _search(self, slot: Slot) -> Iterator[Producer]:
+        found: dict[tuple[str, str, bool], tuple[bool, int, Producer]] = {}
         for key in keys_of(slot):
-            for entry in self._by_key.get(key, ()):
-                producer = entry.producer
-                same = (producer.action.ref, producer.output.name, producer.whole, producer.each)
+            for producer in self._by_key.get(key, ()):
+                same = (producer.action.ref, producer.output.name, producer.whole)
                 if same in found or _different_meaning(slot, producer.output):
                     continue
-                fit = fits(entry.given.schema, slot.schema)
-                certain = key[0] in ("semantic", "name") and not producer.each
-                if fit is Fit.YES or (certain and fit is Fit.UNKNOWN):
-                    found[same] = (producer.each, fit, RANKS[key[0]], producer)
-        ordered = sorted(found.values(), key=lambda entry: (entry[0], entry[1] is not Fit.YES, entry[2]))
-        return [producer for *_, producer in ordered]
+                fit = fits(producer.output.schema, slot.schema)
+                if fit is Fit.YES or (fit is Fit.UNKNOWN and key[0] in CERTAIN):
+                    found[same] = (fit is not Fit.YES, RANKS[key[0]], producer)
+        return (producer for *_, producer in sorted(found.values(), key=lambda entry: entry[:2]))
 
 
 class Network:
@@ -175,7 +161,7 @@ def links(source: Slot, target: Slot) -> bool:
     if not shared:
         return False
     fit = fits(source.schema, target.schema)
-    return fit is Fit.YES or (fit is Fit.UNKNOWN and not shared.isdisjoint({"semantic", "name"}))
+    return fit is Fit.YES or (fit is Fit.UNKNOWN and not shared.isdisjoint(CERTAIN))
 
 
 def identity(slot: Slot) -> str:
@@ -188,35 +174,23 @@ def plain(name: str) -> str:
     return name.replace("_", "").replace("-", "").lower()
 
 
-def _entries(spec: ActionSpec) -> Iterator[_Entry]:
+def _producers_in(spec: ActionSpec) -> Iterator[Producer]:
     for output in spec.outputs:
-        yield _Entry(Producer(spec, output), output)
-        if (item := _item(output)) is not None:
-            yield _Entry(Producer(spec, output, each=True), item)
+        yield Producer(spec, output)
     if not spec.single_output and spec.returns is not None:
-        yield _Entry(Producer(spec, spec.returns, whole=True), spec.returns)
+        yield Producer(spec, spec.returns, whole=True)
 
 
-def _item(output: Slot) -> Slot | None:
-    """Return what one item of a list output is: `files` gives a `file`."""
-    schema = at_path(output.schema, ())
-    if schema is None or schema.get("type") != "array" or not isinstance(schema.get("items"), dict):
-        return None
-    name = output.name.removesuffix("s") if len(output.name) > 3 else output.name
-    return Slot(name, at_path(output.schema, (0,)) or {})
-
-
-def _offered_keys(entry: _Entry) -> list[Key]:
-    """Return what an output is found by; `result` names nothing, so there the action's name does."""
-    producer = entry.producer
-    keys = keys_of(entry.given)
+def _offered_keys(producer: Producer) -> list[Key]:
+    """Return what an output is found by; `result` names nothing, so there the action's name does, without its verb."""
+    keys = keys_of(producer.output)
     if not (producer.whole or producer.action.single_output):
         return keys
-    full = producer.action.name.rpartition(".")[2]
-    noun = full.partition("_")[2]
-    keys = [key for key in keys if key[0] in ("semantic", "shape")]
-    names = [plain(name.removesuffix("s") if producer.each else name) for name in (full, noun) if name]
-    return [*keys, *(("alias", name) for name in names)]
+    name = producer.action.name.rpartition(".")[2]
+    names = dict.fromkeys(
+        plain(text) for text in (name, _VERB.sub("", name, count=1) if _VERB.match(name) else "") if text
+    )
+    return [*(key for key in keys if key[0] in ("semantic", "shape")), *(("alias", text) for text in names)]
 
 
 def keys_of(slot: Slot) -> list[Key]:

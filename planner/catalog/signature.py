@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
@@ -216,7 +217,7 @@ def _adapter(
         adapter: TypeAdapter[Any] = TypeAdapter(modern(annotation))
         return adapter, adapter.json_schema(mode=mode)
     except SCHEMA_ERRORS as error:
-        reason = str(error).split("\n", 1)[0]
+        reason = re.split(r"\. |\n", str(error))[0]
     with contextlib.suppress(*SCHEMA_ERRORS):
         adapter = TypeAdapter(modern(annotation), config=ConfigDict(arbitrary_types_allowed=True))
         return adapter, adapter.json_schema(mode=mode, schema_generator=_schemas_with(codecs))
@@ -224,7 +225,7 @@ def _adapter(
     raise RegistrationError(
         f"{place} is annotated {shown}, which has no JSON Schema ({reason}); use plain types, a pydantic model or a "
         f'dataclass, mark it Annotated[…, Resource("name")] if the application provides it, '
-        f"or call catalog.add_codec({getattr(kind, '__name__', shown)}, encode, decode) first"
+        f"or call catalog.add_codec({kind.__name__ if isinstance(kind, type) else 'TheType'}, encode, decode) first"
     )
 
 

@@ -4,13 +4,16 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from planner.catalog import ActionCatalog, ActionSpec
 from planner.catalog.catalog import in_group
 from planner.errors import InvalidPlan, UnknownAction
+
+if TYPE_CHECKING:
+    from planner.plan.draw import Drawing
 
 Operator = Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "exists", "truthy"]
 
@@ -155,6 +158,21 @@ class CandidatePlan(PlanValue):
     def step(self, step_id: str) -> PlanStep | None:
         """Return the step with this id."""
         return next((step for step in self.steps if step.id == step_id), None)
+
+    def draw(self, states: Mapping[str, str] | None = None, catalog: ActionCatalog | None = None) -> "Drawing":
+        """Draw the plan as one SVG and as Mermaid text; a notebook shows the picture.
+
+        Args:
+            states: Step id → its status, to colour the steps, as in an `ExecutionResult`'s outcomes.
+            catalog: Shows effects, approvals and unknown actions as well.
+        """
+        from planner.plan.draw import draw_plan  # noqa: PLC0415 - the picture is drawn from this model
+
+        return draw_plan(self, states, catalog)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Show the picture in a notebook."""
+        return self.draw()._repr_mimebundle_(include, exclude)
 
     def resolve_actions(
         self, catalog: ActionCatalog, *, flow_ids: Sequence[str] | None = None, include_global: bool = True

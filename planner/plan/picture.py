@@ -79,14 +79,13 @@ def picture_of(plan: CandidatePlan, catalog: ActionCatalog | None, states: Mappi
     """Read a plan for drawing; one that is not valid is shown as far as it goes."""
     graph = build_graph(plan)
     steps = {step.id: step for step in reversed(plan.steps)}
-    looping = sorted((step for step in graph.edges if step not in graph.levels), key=_natural)
-    standing = {step: (level, _natural(step)) for step, level in graph.levels.items()}
-    shown = [*sorted(standing, key=lambda step: standing[step]), *looping][:MAX_STEPS]
+    levels = {step: graph.levels.get(step, len(graph.edges)) for step in list(graph.edges)[:MAX_STEPS]}
+    shown = sorted(levels, key=lambda step: (levels[step], _natural(step)))
     members = _stacks(steps, graph, shown)
     first = {step: name for name, several in members.items() for step in several}
     rows = defaultdict[int, list[str]](list)
     for at, step_id in enumerate(members):
-        rows[graph.levels.get(step_id, len(graph.edges) + at)].append(step_id)
+        rows[graph.levels.get(step_id, len(graph.edges) + at)].append(step_id)  # in a cycle, one below the other
     returned = _returned(plan)
     cards: list[Card] = []
     for step_id, several in members.items():

@@ -27,7 +27,7 @@ STYLE = """
 .gg .goal{font-size:13px;fill:#3a4058;font-weight:500}
 .gg .note{font-size:11px;fill:#5a6178}
 .gg .way{fill:none;stroke:#98a0b8;stroke-width:1.4}
-.gg .order{stroke-dasharray:5 4}.gg .loose{stroke-dasharray:2 4}.gg .loop{stroke:#d3465a}
+.gg .order{stroke-dasharray:5 4}.gg .loose{stroke-dasharray:2 4}.gg .way.loop{stroke:#d3465a}.gg .tip.loop{fill:#d3465a}
 .gg .tip{fill:#98a0b8}
 .gg .name{font-size:10px;fill:#5a6178;stroke:#fbfbfd;stroke-width:4px;stroke-linejoin:round;paint-order:stroke}
 .gg .badge rect{fill:#eef1f8}.gg .badge text{font-size:10px;fill:#4a5270}
@@ -159,7 +159,7 @@ def _way(line: Line, points: Sequence[tuple[float, float]]) -> str:
         out = max(x, to_x) + LOOP_WIDTH
         loop = f"M{x:.1f} {y:.1f}C{out:.1f} {y:.1f} {out:.1f} {to_y:.1f} {to_x + 6:.1f} {to_y:.1f}"
         tip = f"M{to_x:.1f} {to_y:.1f}l7 -4v8z"
-        return f'<path class="way loop {line.kind}" d="{loop}"/><path class="tip" d="{tip}"/>'
+        return f'<path class="way loop {line.kind}" d="{loop}"/><path class="tip loop" d="{tip}"/>'
     path = [f"M{x:.1f} {y:.1f}"]
     last_x, last_y = rest[-1]
     rest[-1] = (last_x, last_y - 6)

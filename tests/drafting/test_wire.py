@@ -207,7 +207,7 @@ def test_references_are_read_in_every_place() -> None:
         "list": [1, "${item.y}"],
         "text": "for ${user.city}!",
         "json": {"k": ["${a.z}", {"ref": "main"}]},
-        "price": "$ ${a.p}",  # the binding language takes a dollar before a binding for an escape
+        "price": "$$${a.p}",  # a dollar, then a binding
     }
     assert read_step["when"] == {"ref": "${a.total}", "op": "gt", "value": "${user.min}"}
     assert (read_step["for_each"], read_step["optional"]) == ("${a.items}", True)
