@@ -93,5 +93,5 @@ async def emit(callback: EventCallback[E_contra] | None, event: E_contra) -> Non
         answer = callback(event)
         if inspect.isawaitable(answer):
             await answer
-    except Exception:
+    except Exception:  # a listener must not change the outcome of what it listens to
         logger.warning("an event listener failed on %s", getattr(event, "phase", event), exc_info=True)

@@ -13,7 +13,6 @@ from goalgraph.cli.plan_file import need_plan, read_plan
 from goalgraph.cli.request import Request
 from goalgraph.cli.show import estimate_line, patch_lines, plan_tree, print_lines, validation_lines
 from planner.plan import CandidatePlan, Patch, ValidationIssue, ValidationResult, estimate, repair, validate
-from planner.plan.draw import draw_plan
 
 
 def check(request: Request) -> Ending:
@@ -45,7 +44,7 @@ def draw(plan_file: str, catalog: str | None, out: Path | None, form: Literal["s
     """Draw a plan, with or without a catalog."""
     plan = need_plan(plan_file)
     actions = None if catalog is None else load_catalog(catalog)
-    drawing = draw_plan(plan, catalog=actions)
+    drawing = plan.draw(catalog=actions)
     text = drawing.svg if form == "svg" else drawing.mermaid
     if out is None:
         return Ending(text=text)

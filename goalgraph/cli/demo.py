@@ -23,7 +23,6 @@ from goalgraph.settings import Settings
 from planner.catalog import ActionCatalog
 from planner.drafting import PlanResult
 from planner.plan import CandidatePlan, estimate
-from planner.plan.draw import draw_plan
 
 QUESTION = "Which months are the wettest in Seattle, is it getting warmer, and how long was the longest dry spell?"
 GOAL = f"{QUESTION} Answer with a report that has a chart."
@@ -48,10 +47,12 @@ async def _demo(catalog: ActionCatalog, out: Path, settings: Settings, console: 
     console.print(plan_tree(plan, "The plan"))
     console.print(estimate_line(estimate(plan, catalog)), end="\n\n")
     write(out / "plan.json", plan_text(plan))
-    write(out / "plan.svg", draw_plan(plan, catalog=catalog).svg)
+    write(out / "plan.svg", plan.draw(catalog=catalog).svg)
     async with open_planner(catalog=catalog, settings=settings) as planner:
         ending = await executed(planner, plan, inputs, console, quiet=True)
-    found = _found(ending.document["steps"])
+    steps: dict[str, Any] = ending.document["steps"]
+    write(out / "plan.svg", plan.draw({step_id: step["status"] for step_id, step in steps.items()}, catalog).svg)
+    found = _found(steps)
     if ending.code is Exit.OK:
         _show(found, out, console)
     return Ending(code=ending.code, document={**ending.document, **found, "plan": plan.to_dict()})

@@ -81,7 +81,7 @@ class ProducerIndex:
         return Need(key, slot, self._producers(key, slot))
 
     def find(self, slot: Slot) -> Sequence[Producer]:
-        """Return the producers of `slot`: surely fitting before maybe, then by meaning, name, shape and action's name."""
+        """Return the producers of `slot`: the surely fitting first, then by meaning, name, shape and action."""
         return self._producers(identity(slot), slot)
 
     def _producers(self, key: str, slot: Slot) -> tuple[Producer, ...]:

@@ -64,7 +64,7 @@ class AcknowledgingSaver(BaseCheckpointSaver[Any]):
         """Store the writes of a task, then acknowledge them."""
         try:
             await self.inner.aput_writes(config, writes, task_id, task_path)
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, it is raised again
             self.acknowledgements.refused(task_id, error)
             raise
         self.acknowledgements.stored(task_id)

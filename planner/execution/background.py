@@ -73,7 +73,7 @@ class BackgroundExecutionHandle:
         except asyncio.CancelledError:  # the event loop closes, or somebody cancelled the task itself
             await self._complete(self._ended("cancelled", "Cancelled: the background task was cancelled"))
             raise
-        except Exception as error:
+        except Exception as error:  # a store that failed ends this run, and its caller has to hear of it
             logger.exception("background run %s failed", self.id)
             result = self._ended("failed", f"{type(error).__name__}: {error}")
         await self._complete(result)
@@ -93,7 +93,7 @@ class BackgroundExecutionHandle:
             answer = self._on_complete(result)
             if inspect.isawaitable(answer):
                 await answer
-        except Exception as error:
+        except Exception as error:  # a callback must not change the outcome of the run
             self.callback_error = error
             logger.exception("on_complete of run %s failed", self.id)
 

@@ -107,7 +107,7 @@ def _mend_text(view: PlanView, issue: ValidationIssue, path: Path, kind: str) ->
         new = (
             _other_step(view, reference, step, wanted)
             if kind == "unknown_step"
-            else _other_output(view, reference, step, wanted)
+            else _other_output(view, reference, step, path, wanted)
         )
         if new is not None:
             mended = replaced(mended, reference, new)
@@ -144,34 +144,37 @@ def _other_step(view: PlanView, reference: Reference, step: PlanStep | None, tar
     return None if found is None else Reference(found, path)
 
 
-def _other_output(view: PlanView, reference: Reference, step: PlanStep | None, target: JsonSchema) -> Reference | None:
+def _other_output(
+    view: PlanView, reference: Reference, step: PlanStep | None, path: Path, target: JsonSchema
+) -> Reference | None:
     spec = view.specs.get(reference.root)
     if spec is None or not reference.path:
         return None
     root, (name, *below) = reference.root, reference.path
-
-    def fit(*path: str | int) -> Fit | None:
-        return _fit(view, Reference(root, path), step, target)
-
     names = [slot.name for slot in spec.outputs]
     if not isinstance(name, str) or name in names:
         return _other_part(view, reference, step, target)
-    if name.lower() in WHOLE and target and fit(*below) is Fit.YES:
-        return Reference(root, tuple(below))
-    if name not in WHOLE and any(other is not None and other.output(name) is not None for other in view.specs.values()):
+    fits_of = {other: _fit(view, Reference(root, (other, *below)), step, target) for other in names}
+    possible = [other for other, fit in fits_of.items() if fit in (Fit.YES, Fit.UNKNOWN)]
+    sure = [other for other, fit in fits_of.items() if fit is Fit.YES]
+    if name.lower() in WHOLE:
+        if target and _fit(view, Reference(root, tuple(below)), step, target) is Fit.YES:
+            return Reference(root, tuple(below))
+        same = [other for other in possible if words(other) == words(_input_of(path))]
+        meant = only(same) or (only(names) if names == sure else None)
+    elif any(other is not None and other.output(name) is not None for other in view.specs.values()):
         return None  # the output of another step: a binding to the wrong step is not touched
-    meant = clear_match(name, [other for other in names if fit(other, *below) in (Fit.YES, Fit.UNKNOWN)])
-    if meant is not None:
-        return Reference(root, (meant, *below))
-    if spec.single_output and fit("result", *reference.path) is Fit.YES:
+    elif spec.single_output and _fit(view, Reference(root, ("result", *reference.path)), step, target) is Fit.YES:
         return Reference(root, ("result", *reference.path))
-    if name in view.declared_outputs and name.lower() not in WHOLE:
-        return None  # another action gives this, so the step or its action may be what is wrong
-    fitting = [other for other in names if fit(other, *below) is Fit.YES]
-    if len(names) == len(fitting) == 1:
-        return Reference(root, (names[0], *below))
-    meant = contained_match(name, fitting) or loose_match(name, fitting)
+    elif (meant := clear_match(name, possible)) is None and name not in view.declared_outputs:
+        # what another action gives under this name might be meant: then the step or its action would be wrong
+        meant = (only(names) if names == sure else None) or contained_match(name, possible) or loose_match(name, sure)
     return None if meant is None else Reference(root, (meant, *below))
+
+
+def _input_of(path: Path) -> str:
+    """Return the name of the input that a place lies in."""
+    return str(path[3]) if path[2:3] == ("inputs",) else ""
 
 
 def _other_part(view: PlanView, reference: Reference, step: PlanStep | None, target: JsonSchema) -> Reference | None:

@@ -19,16 +19,15 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 MODEL_ANSWER = {
     "assumptions": [],
     "steps": [
-        {"id": "stops", "action": "list_stops", "inputs": {"route": {"ref": "user.route"}}, "control": None},
+        {"id": "city", "action": "find_city", "inputs": {"airport": {"ref": "user.airport"}}, "control": None},
         {
-            "id": "sky",
-            "action": "forecast",
-            "inputs": {"stop": {"ref": "item"}},
-            "control": {"for_each": {"ref": "stops.result"}, "when": None, "after": [], "optional": False},
+            "id": "card",
+            "action": "write_postcard",
+            "inputs": {"city": {"ref": "city.result"}, "name": {"ref": "user.name"}},
+            "control": None,
         },
-        {"id": "bag", "action": "pack", "inputs": {"forecasts": {"ref": "sky.result"}}, "control": None},
     ],
-    "outputs": [{"name": "bag", "ref": "bag.result"}],
+    "outputs": [{"name": "card", "ref": "card.result"}],
 }
 
 

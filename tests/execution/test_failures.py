@@ -134,7 +134,7 @@ async def test_an_optional_failure_skips_what_depends_on_it_and_fails_nothing() 
         ("eq", "${five}", True),
     ],
 )  # fmt: skip
-async def test_a_condition_decides_whether_a_step_runs(op: str, value: Any, expected: bool) -> None:  # noqa: FBT001
+async def test_a_condition_decides_whether_a_step_runs(op: str, value: Any, expected: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """Where it is false the step is skipped, with what needs its data; what comes after it is not."""
     plan = make_plan(
         {"id": "five", "action": "ok", "inputs": {"a": 5}},
@@ -278,7 +278,7 @@ async def test_a_thread_that_hangs_is_left_behind_and_the_run_goes_on(release: t
 
 
 @pytest.mark.parametrize("threaded", [False, True])
-async def test_an_action_that_exits_the_process_only_fails(threaded: bool) -> None:  # noqa: FBT001
+async def test_an_action_that_exits_the_process_only_fails(threaded: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """`sys.exit()` inside an action would otherwise end the event loop."""
 
     @action(name="leave")

@@ -16,7 +16,7 @@ async def draw() -> str:
     catalog = load_catalog(goalgraph.demo.__name__)
     planned = await PlannerService(catalog).plan(goal=QUESTION, user_inputs={"folder": "report"}, wants=WANTS)
     assert planned.plan is not None
-    return planned.plan.draw(catalog).svg
+    return planned.plan.draw(catalog=catalog).svg
 
 
 if __name__ == "__main__":
