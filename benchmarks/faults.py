@@ -109,7 +109,9 @@ class Breaker:
         """A made-up name for an input."""
         return self._renamed_input(
             plan,
-            lambda name: self.random.choice([f"input_{name}", f"{name}_value", "param", name.split("_")[-1] + "_arg"]),
+            lambda name: self.random.choice(
+                [f"input_{name}", f"{name}_value", "param", "payload", name.split("_")[-1] + "_arg"]
+            ),
         )
 
     def _renamed_input(self, plan: Document, rename: Callable[[str], str]) -> Fault | None:
@@ -154,7 +156,7 @@ class Breaker:
     def output_invented(self, plan: Document) -> Fault | None:
         """A made-up name for an output."""
         return self._renamed_output(
-            plan, lambda name: self.random.choice([f"{name}_value", "result", "data", f"output_{name}"])
+            plan, lambda name: self.random.choice([f"{name}_value", "result", "data", "answer", f"output_{name}"])
         )
 
     def _renamed_output(self, plan: Document, rename: Callable[[str], str]) -> Fault | None:

@@ -55,12 +55,19 @@ def columns(rows: Sequence[Row]) -> list[str]:
 
 
 def number(figure: Figure) -> str:
-    """Write a figure with three digits that count."""
+    """Write a figure with the digits that count."""
     if isinstance(figure, str):
         return figure
     if abs(figure) >= 100:
         return f"{figure:,.0f}"
-    return f"{figure:.3g}"
+    if isinstance(figure, int) or figure.is_integer():
+        return str(int(figure))
+    return f"{figure:.4g}" if abs(figure) >= 1 else f"{figure:.3g}"
+
+
+def times(ratio: float) -> str:
+    """Write how many times as much ours is."""
+    return f"{ratio:,.0f}×" if ratio >= 10 else f"{ratio:.2g}×"
 
 
 def cells(row: Row, peers: Sequence[str]) -> list[str]:
@@ -70,7 +77,7 @@ def cells(row: Row, peers: Sequence[str]) -> list[str]:
     for peer in peers:
         ratio = row.ratio(peer)
         text = number(row.peers[peer]) if peer in row.peers else ""
-        line.append(f"{text} ({ratio:.2g}×)" if ratio is not None else text)
+        line.append(f"{text} ({times(ratio)})" if ratio is not None else text)
     return line
 
 
@@ -93,7 +100,7 @@ def markdown(rows: Sequence[Row], facts: dict[str, str]) -> str:
         f"Measured: {spoken(facts)}.",
         "",
         f"| {' | '.join(('what', 'ours', 'goal', *peers))} |",
-        f"|---|{'---:|' * 1}---|{'---:|' * len(peers)}",
+        f"|---|---:|---|{'---:|' * len(peers)}",
         *(f"| {' | '.join(cells(row, peers))} |" for row in rows),
     ]
     return "\n".join(lines)

@@ -16,7 +16,7 @@ from planner.plan import CandidatePlan, validate
 CATALOGS = (200, 10_000)
 STEPS, LONG, QUICK_LONG = 50, 10_000, 2_000
 REPEATS = 20
-LIMIT, QUICK_LIMIT = 45.0, 10.0
+LIMIT, QUICK_LIMIT = 30.0, 10.0
 
 
 def name_of(at: int) -> str:

@@ -75,19 +75,20 @@ def open_planner(
     catalog = catalog or ActionCatalog()
     for item in actions:
         catalog.add(item)
-    model = _openai(llm, settings) if isinstance(llm, str) else llm
-    if model is None and settings.model is not None:
-        model = _openai(settings.model, settings)
+    name = llm if isinstance(llm, str) else settings.model if llm is None else None
+    opened = None if name is None else _openai(name, settings)
     service = PlannerService(
         catalog,
-        model,
+        opened or (None if isinstance(llm, str) else llm),
         checkpointer=checkpointer or InMemorySaver(),
         limits=settings.limits(),
         resources=resources,
     )
+    if opened is not None:
+        service.exits.push_async_callback(opened.aclose)
     return PlannerOpening(service, context or NodeContext())
 
 
-def _openai(name: str, settings: Settings) -> LanguageModel:
+def _openai(name: str, settings: Settings) -> OpenAIModel:
     key = None if settings.api_key is None else settings.api_key.get_secret_value()
     return OpenAIModel(name, base_url=settings.base_url, api_key=key, timeout=settings.model_timeout)

@@ -1,6 +1,7 @@
 """`PlannerService`: one catalog, one model, one saver, and the calls that plan and run with them."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -62,6 +63,8 @@ class PlannerService(PlanningFacade):
         self.executor = PlanExecutor(catalog, checkpointer, self.limits, blobs)
         self._drafter = Drafter(catalog, self.llm, self.limits)
         self._parser = InputParser(self.llm, catalog)
+        self.exits = AsyncExitStack()
+        """What is closed with the service: whoever opens something for it puts it here."""
         self._background = BackgroundRuns(self.executor)
 
     @property
@@ -102,8 +105,9 @@ class PlannerService(PlanningFacade):
         return self._background.get(run_id)
 
     async def aclose(self) -> None:
-        """Cancel the background runs that are under way and wait for them."""
+        """Cancel the background runs that are under way, wait for them, and close what was opened for the service."""
         await self._background.close()
+        await self.exits.aclose()
 
     def _with_resources(self, request: RunRequest) -> RunRequest:
         return replace(request, context=replace(request.context, resources=self.resources))

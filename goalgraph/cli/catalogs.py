@@ -68,7 +68,7 @@ def _module(source: str) -> ModuleType:
                 "--catalog path/to/file.py"
             ) from None
         raise CommandError(_broken(source, error)) from error
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # a user's code may raise anything while it is imported
         raise CommandError(_broken(source, error)) from error
 
 
@@ -85,7 +85,7 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # pydantic and dataclasses look up annotations there
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # a user's code may raise anything while it is imported
         raise CommandError(_broken(str(path), error)) from error
     return module
 

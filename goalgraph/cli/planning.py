@@ -20,13 +20,6 @@ from planner.events import PlanningEvent
 from planner.node_planner import NodePlanner
 from planner.plan import CandidatePlan, estimate
 
-PHASES = {
-    "llm_request": "asking the model",
-    "llm_response": "the model answered",
-    "repair": "mended without the model",
-    "failure": "no plan",
-}
-
 
 def plan(request: Request, out: Path | None) -> Ending:
     """Draft a plan and show it."""
@@ -51,9 +44,8 @@ async def drafted(planner: NodePlanner, request: Request, inputs: dict[str, Any]
     """Draft a plan, telling what the model does meanwhile."""
 
     def tell(event: PlanningEvent) -> None:
-        if (words := PHASES.get(event.phase)) is not None:
-            detail = f": {event.message}" if event.message else ""
-            console.print(Text(f"{words}{detail}", style="dim"))
+        if (words := _words(event)) is not None:
+            console.print(Text(words, style="dim"))
 
     return await planner.plan(
         goal=request.subject,
@@ -63,6 +55,19 @@ async def drafted(planner: NodePlanner, request: Request, inputs: dict[str, Any]
         allow_partial=True,
         on_event=tell,
     )
+
+
+def _words(event: PlanningEvent) -> str | None:
+    """Say what a planning event is about, where that is of interest."""
+    match event.phase:
+        case "llm_request":
+            return f"asking the model, with {event.message}"
+        case "llm_response":
+            return f"no usable answer: {event.message}" if event.message else "the model answered"
+        case "repair":
+            return f"mended: {event.message}"
+        case _:
+            return None
 
 
 def show_planned(planned: PlanResult, request: Request, settings: Settings, console: Console) -> None:

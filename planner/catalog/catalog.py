@@ -221,9 +221,7 @@ class ActionCatalog:
         with self._lock:
             current = self._newest.get(spec.name)
             if current is not None and current.kind != spec.kind:
-                raise DuplicateAction(
-                    f"{spec.name!r} is already the name of a {current.kind}; give the {spec.kind} another"
-                )
+                raise DuplicateAction(f"the name {spec.name!r} is taken by {current.ref}; give the {spec.kind} another")
             if spec.ref in self._specs and not replace:
                 raise DuplicateAction(
                     f"{spec.ref} is registered already; give it a new version, or add it with replace=True"

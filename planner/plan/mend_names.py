@@ -11,14 +11,29 @@ from planner.errors import InvalidRef
 from planner.plan.bindings import RESERVED_ROOTS, STEP_ID, has_bindings, texts
 from planner.plan.coerce import UNCHANGED, coerce
 from planner.plan.issues import ValidationIssue
-from planner.plan.mending import PlanView, references_at, value_at
+from planner.plan.mending import PlanView, only, references_at, value_at
 from planner.plan.models import PlanStep
-from planner.plan.names import clear_match, contained_match, loose_match, share_a_word, words
+from planner.plan.names import clear_match, contained_match, loose_match, same_words, share_a_word, words
 from planner.plan.patches import ABSENT, Patch
 from planner.plan.scope import Typed
 
 PLACEHOLDERS = frozenset({"arg", "argument", "input", "param", "parameter", "value"})
 """Words that stand for any input's name."""
+CHATTER = frozenset(
+    {
+        "comment",
+        "explanation",
+        "justification",
+        "note",
+        "notes",
+        "rationale",
+        "reason",
+        "reasoning",
+        "thought",
+        "thoughts",
+    }
+)
+"""Words of inputs that models add to explain themselves."""
 
 
 def mend_action(view: PlanView, issue: ValidationIssue) -> Iterator[Patch]:
@@ -67,7 +82,7 @@ def _mend_ref(view: PlanView, step: PlanStep, at: int) -> Iterator[Patch]:
 
 
 def _by_shape(view: PlanView, step: PlanStep) -> str | None:
-    """Return the one action that takes these inputs, gives the outputs that are used, and has a similar name."""
+    """Return the one action of the same words, with another verb for the same, that takes and gives what the step does."""
     name = step.action or ""
     used = {str(use.path[0]) for use in view.uses.get(step.id, ()) if use.path and isinstance(use.path[0], str)}
     found = [
@@ -76,9 +91,7 @@ def _by_shape(view: PlanView, step: PlanStep) -> str | None:
         if used <= {slot.name for slot in view.catalog.view.by_name[other].outputs}
         and _values_fit(view, step, view.catalog.view.by_name[other])
     ]
-    if len(found) == 1 and (share_a_word(name, found[0]) or len(step.inputs) + len(used) > 2):
-        return found[0]
-    return contained_match(name, found) or loose_match(name, found, 0.5)
+    return only(other for other in found if same_words(name, other))
 
 
 def takers(view: PlanView, step: PlanStep) -> list[str]:
@@ -148,10 +161,9 @@ def _superfluous(view: PlanView, step: PlanStep, name: str, free: Sequence[Slot]
     value = step.inputs[name]
     if has_bindings(value):
         return False
-    placeholder = PLACEHOLDERS.issuperset(words(name))
-    return not any(
-        share_a_word(name, slot.name) or (placeholder and value_fits(view, step, value, slot)) for slot in free
-    )
+    if any(share_a_word(name, slot.name) for slot in free):
+        return False
+    return not CHATTER.isdisjoint(words(name)) or not any(value_fits(view, step, value, slot) for slot in free)
 
 
 def value_fits(view: PlanView, step: PlanStep, value: Any, slot: Slot) -> bool:

@@ -158,7 +158,7 @@ def _other_output(
     possible = [other for other, fit in fits_of.items() if fit in (Fit.YES, Fit.UNKNOWN)]
     sure = [other for other, fit in fits_of.items() if fit is Fit.YES]
     if name.lower() in WHOLE:
-        if target and _fit(view, Reference(root, tuple(below)), step, target) is Fit.YES:
+        if target and not spec.single_output and _fit(view, Reference(root, tuple(below)), step, target) is Fit.YES:
             return Reference(root, tuple(below))
         same = [other for other in possible if words(other) == words(_input_of(path))]
         meant = only(same) or (only(names) if names == sure else None)

@@ -10,6 +10,23 @@ _LONG = 9
 _SHORT = 4
 """In words below this, another letter makes another word (get, set); only dropped, added and swapped letters count."""
 
+FILLERS = frozenset({"action", "api", "call", "do", "function", "perform", "run", "the", "tool"})
+"""Words that models put around a name."""
+_SYNONYMS = (
+    "get fetch retrieve read load lookup find search query list show obtain",
+    "create make add new generate produce build",
+    "calculate compute calc determine",
+    "send dispatch deliver",
+    "convert transform",
+    "translate interpret",
+    "analyze analyse examine inspect evaluate assess",
+    "check verify validate confirm",
+    "book reserve order buy purchase",
+    "delete remove drop",
+    "update edit change modify",
+)
+_VERBS = {word: line.split()[0] for line in _SYNONYMS for word in line.split()}
+
 
 @lru_cache(maxsize=32_768)  # a large catalog's names are compared again for every fault
 def words(name: str) -> tuple[str, ...]:
@@ -66,6 +83,13 @@ def loose_match(name: str, known: Iterable[str], least: float = 0.3) -> str | No
     if not scored or (len(scored) > 1 and scored[1][0] == scored[0][0]):
         return None
     return scored[0][1]
+
+
+def same_words(name: str, other: str) -> bool:
+    """Tell whether two names say the same in other words: `fetch_weather_api` and `get_weather`."""
+    ours, theirs = _stems(name) - FILLERS, _stems(other) - FILLERS
+    rest = sorted(_VERBS.get(word, word) for word in ours - theirs)
+    return bool(ours & theirs or rest) and rest == sorted(_VERBS.get(word, word) for word in theirs - ours)
 
 
 def share_a_word(name: str, other: str) -> bool:

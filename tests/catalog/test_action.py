@@ -185,7 +185,6 @@ class Point(BaseModel):
 )
 def test_an_annotation_becomes_its_whole_schema(annotation: Any, schema: dict[str, Any]) -> None:
     """A20: also `int | None`, which aethergraph read as an object."""
-
     assert {"value": schema} == input_schemas(annotated(value=annotation))
 
 
@@ -258,7 +257,6 @@ def test_a_record_gives_an_output_for_each_field() -> None:
 @pytest.mark.parametrize("annotation", [int, list[Point], Point | None, dict[str, int], None, Any])
 def test_anything_else_gives_one_output_called_result(annotation: Any) -> None:
     """Also a record that may be absent."""
-
     spec = add(annotated(**{"return": annotation}))
 
     assert (["result"], True) == ([slot.name for slot in spec.outputs], spec.single_output)

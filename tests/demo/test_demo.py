@@ -1,5 +1,6 @@
 """The demo: its figures are right, its plan has every shape, and its files can be looked at."""
 
+import asyncio
 import csv
 import sys
 from datetime import date
@@ -18,7 +19,10 @@ from goalgraph.demo.actions import (
     summarise_years,
 )
 from planner.plan import CandidatePlan, build_graph
-from tests.support.command_line import CommandLine
+from tests.support.command_line import CommandLine, own_environment
+from tests.support.openai_server import refused, serve
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_data_are_whole_years_in_order() -> None:
@@ -130,3 +134,19 @@ def test_without_matplotlib_the_chart_says_how_to_install_it(tmp_path: Path, mon
 
     with pytest.raises(RuntimeError, match="goalgraph\\[demo\\]"):
         draw_chart(str(tmp_path), days, rain_by_month(days).months, [], longest_dry_spell(days).dry_spell)
+
+
+async def test_with_a_model_that_gives_no_plan_the_demo_goes_by_types(tmp_path: Path) -> None:
+    async with serve() as server:
+        server.replies.extend([refused()] * 3)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "goalgraph", "demo", "--model", "m", "--base-url", server.url),
+            stderr=asyncio.subprocess.PIPE,
+            cwd=tmp_path,
+            env={**own_environment(), "PYTHONPATH": str(ROOT), "GOALGRAPH_API_KEY": "made-up"},
+        )
+        _, stderr = await process.communicate()
+
+    assert (process.returncode, len(server.requests)) == (Exit.OK, 3)
+    assert "made from types" in stderr.decode()
+    assert (tmp_path / "goalgraph-demo" / "report.md").is_file()

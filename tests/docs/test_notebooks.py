@@ -11,6 +11,10 @@ from tests.support.command_line import own_environment
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PROMISED = {
+    "01_first_plan": ["write_postcrd → write_postcard", "KeyError: 'ATLANTIS'", "buy_stamps post_cards post_cards"]
+}
+"""What the text of a notebook says, as its cells print it."""
 
 
 def read(path: Path) -> Any:
@@ -29,13 +33,11 @@ async def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
 
     await client.async_execute(env={**own_environment(), "PYTHONPATH": str(ROOT)})
 
-    pictures = [
-        output["data"]["image/svg+xml"]
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if "image/svg+xml" in output.get("data", {})
-    ]
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    pictures = [output["data"]["image/svg+xml"] for output in outputs if "image/svg+xml" in output.get("data", {})]
+    printed = "".join(output["text"] for output in outputs if output.output_type == "stream")
     assert any(picture.startswith("<svg") for picture in pictures), "no plan is drawn"
+    assert [said for said in PROMISED.get(path.stem, ()) if said not in printed] == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

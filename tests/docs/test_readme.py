@@ -4,6 +4,7 @@ import asyncio
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -100,9 +101,9 @@ def test_the_readme_shows_commands() -> None:
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_in_the_readme_exists_with_its_options(line: str) -> None:
     words = line.partition("#")[0].split()[1:]
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     while words and words[0] in getattr(command, "commands", {}):
-        command = command.commands[words.pop(0)]  # type: ignore[attr-defined] - only groups have commands
+        command = command.commands[words.pop(0)]
     known = {name for parameter in command.params for name in parameter.opts}
 
     assert [word for word in words if re.match(r"--?[a-z]", word) and word not in known] == []
