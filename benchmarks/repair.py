@@ -19,8 +19,8 @@ PROTOTYPE = {
     "output invented": 77, "number as text": 100, "cycle": 0, "duplicate id": 0, "extra key": 100, "dropped step": 0,
     "reference to the wrong step": 0, "swapped action": 0,
 }  # fmt: skip
-"""Per cent repaired to the original by the prototype of planning.md section 3.2. It also had the executable split,
-and its invented names were others; ours are in `benchmarks/faults.py`, and most were known when the repair was written."""
+"""Per cent repaired to the original by the prototype of planning.md section 3.2, which had the executable split too and
+invented other names. Ours are in `benchmarks/faults.py`; most were known to whoever wrote the repair."""
 
 
 @dataclass

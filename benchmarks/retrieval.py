@@ -22,7 +22,8 @@ DEPTHS = (10, 20, 50)
 LARGE = 10_000
 REMARKS = """\
 Thanks, that is all for now|How are you today|What is the meaning of life|You are the best|Good morning
-I do not understand|Tell me more about yourself|Can you help me|ok great|never mind|lol that was funny|who created you|are you a robot
+I do not understand|Tell me more about yourself|Can you help me|ok great|never mind|lol that was funny
+who created you|are you a robot
 let's start over|sing me a lullaby about dragons|why is the sky blue|My grandmother was born in a village by the sea
 the quick brown fox jumps over the lazy dog|I am feeling sad and tired|what would you do if you won the lottery
 knit a woollen sweater for my goldfish|teleport me to the third moon of Jupiter|unscramble an omelette

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from goalgraph.cli.exits import CommandError
-from planner.catalog import ActionCatalog
+from planner.catalog import ActionCatalog, is_action
 from planner.errors import PlannerError
 
 OURS = ("checkpointer", "planner", "skills", "storage")
@@ -146,8 +146,3 @@ def _from_module(module: ModuleType, where: str) -> ActionCatalog:
 
 def _candidates(module: ModuleType) -> list[str]:
     return [name for name, value in vars(module).items() if isinstance(value, ActionCatalog) or is_action(value)]
-
-
-def is_action(value: object) -> bool:
-    """Tell whether `value` was decorated with `@action`."""
-    return callable(value) and hasattr(value, "__goalgraph_action__")

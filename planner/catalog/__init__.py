@@ -1,7 +1,7 @@
 """What can be done: typed actions and flows, and the ways to find them."""
 
 from planner.catalog.catalog import ActionCatalog
-from planner.catalog.decorator import action
+from planner.catalog.decorator import action, is_action
 from planner.catalog.producers import Producer
 from planner.catalog.schemas import Fit, at_path, fits
 from planner.catalog.search import SearchHit
@@ -41,6 +41,7 @@ __all__ = [
     "compile_schema",
     "conform",
     "fits",
+    "is_action",
     "make_ref",
     "parse_ref",
     "to_plain",

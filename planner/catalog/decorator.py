@@ -169,6 +169,11 @@ def make_policy(  # noqa: PLR0913, PLR0917 - the options of @action, turned into
     )
 
 
+def is_action(value: object) -> bool:
+    """Tell whether `value` was marked with `@action`."""
+    return callable(value) and isinstance(getattr(value, _MARK, None), ActionOptions)
+
+
 def options_of(function: Callable[..., Any]) -> ActionOptions:
     """Return what `@action` was given for a function, also below a `partial`, or the defaults for a plain one."""
     function = unwrapped(function)

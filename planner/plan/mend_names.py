@@ -82,7 +82,7 @@ def _mend_ref(view: PlanView, step: PlanStep, at: int) -> Iterator[Patch]:
 
 
 def _by_shape(view: PlanView, step: PlanStep) -> str | None:
-    """Return the one action of the same words, with another verb for the same, that takes and gives what the step does."""
+    """Return the one action of the same words, up to synonyms, that takes and gives what the step does."""
     name = step.action or ""
     used = {str(use.path[0]) for use in view.uses.get(step.id, ()) if use.path and isinstance(use.path[0], str)}
     found = [

@@ -24,6 +24,8 @@ MAX_ROUNDS = 24
 """Each round mends one sort of fault everywhere, so a plan needs few; this only guards against going in circles."""
 MAX_FAULTS = 200
 """Of one sort in one round. A plan with more was not misspelt."""
+MAX_COMPARISONS = 200_000
+"""In large plans and catalogs fewer faults are looked at, since each name is compared with all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,10 @@ def _round(view: PlanView, issues: Sequence[ValidationIssue]) -> list[Patch]:
     """Return the changes of the first stage that has any; the next stages look at the plan that these make."""
     if view.user_keys and (found := _compatible(mend_user_keys(view))):
         return found
+    names = max(len(view.plan.steps), len(view.catalog), 1)
+    most = min(MAX_FAULTS, max(10, MAX_COMPARISONS // names))
     for stage in STAGES:
-        faults = [issue for issue in issues if issue.kind in stage][:MAX_FAULTS]
+        faults = [issue for issue in issues if issue.kind in stage][:most]
         found = _compatible(patch for issue in faults for patch in stage[issue.kind](view, issue))
         if found:
             return found

@@ -97,7 +97,7 @@ def test_a_bound_list_of_items_counts_as_one(catalog: ActionCatalog) -> None:
 
 
 def test_effects_and_approvals_are_listed_by_step(catalog: ActionCatalog) -> None:
-    """This is what a person looks at before agreeing."""
+    """It is what a person looks at before agreeing."""
     found = estimate(
         plan({"id": "a", "action": "free"}, {"id": "b", "action": "mail"}, {"id": "c", "action": "store"}), catalog
     )

@@ -34,7 +34,7 @@ async def find_flights(
     destination: str,
     day: date,
     limit: int = 10,
-    direct: bool = False,
+    direct: bool = False,  # noqa: FBT001, FBT002 - booleans are what it is about
     cabin: Literal["economy", "business"] = "economy",
 ) -> list[Flight]:
     """Find flights."""
@@ -60,7 +60,7 @@ async def get_weather(city: str, day: date) -> Weather:
 
 
 @action
-async def write_note(text: str, amount: float = 0, tags: list[str] | None = None) -> str:
+async def write_note(text: str, amount: float = 0, tags: tuple[str, ...] = ()) -> str:
     """Write a note."""
     raise NotImplementedError
 
@@ -163,7 +163,7 @@ def test_one_explanation_is_mended(changes: list[tuple[str, Any]]) -> None:
         ("note.inputs.text", True, "true"),
         ("note.inputs.amount", " 1.5e3 ", 1500.0),
         ("search.inputs.limit", None, ...),
-        ("trip.inputs.notes", ["x", 5], ["x", "5"]),
+        ("note.inputs.tags", ["x", 5], ["x", "5"]),
     ],
 )
 def test_a_literal_is_written_in_the_type_of_its_place(place: str, given: Any, meant: Any) -> None:
@@ -180,7 +180,7 @@ LEFT: dict[str, list[tuple[str, Any]]] = {
     "a step of whose place nothing is known": [("note.inputs.text", "${ghost.anything}")],
     "an unknown action unlike any other": [("search.action", "teleport")],
     "a value that is superfluous and data": [("sky.inputs.extra", "${trip.total}")],
-    "a superfluous value that an optional input could take": [("trip.inputs.amount_of_people", 3)],
+    "a superfluous value that an optional input could take": [("trip.inputs.seats", ...), ("trip.inputs.people", 3)],
     "inputs of another action": [("search.inputs", {"city": "Oslo", "day": "2026-11-20"})],
     "a cycle": [("search.inputs.origin", "${note.result}")],
     "text that is no number": [("search.inputs.limit", "five")],
@@ -279,7 +279,9 @@ def test_an_id_that_breaks_the_rules_is_replaced_everywhere() -> None:
     plan = CandidatePlan.from_dict({
         "steps": [
             {"id": "1", "action": "get_weather", "inputs": {"city": "Oslo", "day": "2026-11-20"}},
-            {"id": "2nd note", "action": "write_note", "inputs": {"text": "$${1.x} ${ 1.city } ${1.description}"}, "after": ["1"]},
+            {"id": "2nd note", "action": "write_note", "after": ["1"], "inputs": {
+                "text": "$${1.x} ${ 1.city } ${1.description}"
+            }},
         ],
         "outputs": {"note": "${2nd note.result}"},
     })  # fmt: skip
@@ -317,9 +319,8 @@ def test_ten_thousand_steps_with_a_fault_each_are_left_in_time() -> None:
     """A plan like that was not misspelt; it must not take for ever to say so."""
     steps = [{"id": f"s{at}", "action": "write_note", "inputs": {"text": f"${{ghost{at}x.y}}"}} for at in range(10_000)]
     plan = CandidatePlan.from_dict({"steps": steps})
-    issues = [
-        ValidationIssue("unknown_step", step["id"], "text", "", {"location": ["inputs", "text"]}) for step in steps
-    ]
+    place = {"location": ["inputs", "text"]}
+    issues = [ValidationIssue("unknown_step", str(step["id"]), "text", "", place) for step in steps]
 
     assert repair(plan, issues, CATALOG).patches == ()
 
@@ -340,17 +341,15 @@ VALUES: st.SearchStrategy[Any] = st.one_of(
 
 
 @settings(max_examples=150)
-@given(st.lists(st.tuples(PLACES, VALUES), max_size=4), st.booleans())
-def test_repair_is_idempotent_and_can_be_undone(changes: list[tuple[str, Any]], with_keys: bool) -> None:
+@given(st.lists(st.tuples(PLACES, VALUES), max_size=4), st.sampled_from([[], ["city"]]))
+def test_repair_is_idempotent_and_can_be_undone(changes: list[tuple[str, Any]], keys: list[str]) -> None:
     """Whatever is wrong with a plan."""
     try:
         broken = changed(*changes)
     except ValueError:
         return  # it is no plan at all; decoding says so
-    keys = ["city"] if with_keys else []
     result = repair(broken, issues_of(broken), CATALOG, user_keys=keys)
     again = repair(result.plan, issues_of(result.plan), CATALOG, user_keys=keys)
 
     assert again.patches == ()
     assert undo_patches(result.plan, result.patches) == broken
-    assert len(issues_of(result.plan)) <= max(len(issues_of(broken)), 1) or result.patches
