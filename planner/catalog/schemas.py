@@ -1,7 +1,7 @@
 """JSON Schemas compared: does every value of one fit another, and what lies at a path below one."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, cast
 
@@ -56,11 +56,12 @@ class _Comparison:
         if not all(pair) or _beside(target):
             return self._compare(source, target, depth)
         if pair not in self.known:
-            before = dict(self.known)
+            before = self.known.copy()
             self.known[pair] = Fit.YES
             result = self._compare(source, target, depth)
-            if result is not Fit.YES:
-                self.known = before | {pair: result}  # what was found meanwhile may rest on the assumption
+            if result is not Fit.YES:  # then what fitted meanwhile may have done so by assumption only
+                self.known = {one: fit for one, fit in self.known.items() if fit is not Fit.YES} | before
+                self.known[pair] = result
         return self.known[pair]
 
     def _compare(self, source: Any, target: Any, depth: int) -> Fit:
@@ -98,46 +99,42 @@ class _Comparison:
             return result
         match source.get("type"):
             case "object":
-                result = self._objects(source, target, depth)
+                result = _all_of(self._objects(source, target, depth))
             case "array":
-                result = self._arrays(source, target, depth)
+                result = _all_of(self._arrays(source, target, depth))
             case None:
                 return Fit.UNKNOWN
             case _:
                 pass
         return Fit.UNKNOWN if result is Fit.YES and _narrower(source, target) else result
 
-    def _objects(self, source: Mapping[str, Any], target: Mapping[str, Any], depth: int) -> Fit:
+    def _objects(self, source: Mapping[str, Any], target: Mapping[str, Any], depth: int) -> Iterator[Fit]:
         known, wanted = source.get("properties", {}), target.get("properties", {})
         given, needed = set(source.get("required", ())), set(target.get("required", ()))
         rest: Any = True if "patternProperties" in source else source.get("additionalProperties", True)
         extra: Any = True if "patternProperties" in target else target.get("additionalProperties", True)
-        results = [Fit.NO if name not in known and rest is False else Fit.UNKNOWN for name in needed - given]
+        yield from (Fit.NO if name not in known and rest is False else Fit.UNKNOWN for name in needed - given)
         for name, schema in known.items():
             result = self.compare(schema, wanted.get(name, extra), depth + 1)
-            results.append(result if name in given | needed else _possible(result))
+            yield result if name in given | needed else _possible(result)
         if rest is not False:
             for name in wanted.keys() - known.keys():
                 result = self.compare(rest, wanted[name], depth + 1)
-                results.append(result if name in needed else _possible(result))
+                yield result if name in needed else _possible(result)
             result = self.compare(rest, extra, depth + 1)
-            results.append(result if extra is not False and not known and not wanted else _possible(result))
-        return _all_of(results)
+            yield result if extra is not False and not known and not wanted else _possible(result)
 
-    def _arrays(self, source: Mapping[str, Any], target: Mapping[str, Any], depth: int) -> Fit:
+    def _arrays(self, source: Mapping[str, Any], target: Mapping[str, Any], depth: int) -> Iterator[Fit]:
         first, second = source.get("prefixItems", ()), target.get("prefixItems", ())
         given, wanted = source.get("items", True), target.get("items", True)
         least, most = source.get("minItems", 0), source.get("maxItems", float("inf"))
-        named = max(len(first), len(second))
-        results: list[Fit] = []
-        for at in range(named + 1):  # the last one stands for all that follow
+        for at in range(max(len(first), len(second)) + 1):  # the last one stands for all that follow
             left = first[at] if at < len(first) else given
             right = second[at] if at < len(second) else wanted
             if left is False or at >= most:
-                break
+                return
             result = self.compare(left, right, depth + 1)
-            results.append(_possible(result) if right is False and at >= least else result)
-        return _all_of(results)
+            yield _possible(result) if right is False and at >= least else result
 
 
 def at_path(schema: JsonSchema, path: Sequence[str | int]) -> JsonSchema | None:
@@ -263,8 +260,12 @@ def _every(results: Iterable[Fit]) -> Fit:
 
 def _any_of(results: Iterable[Fit]) -> Fit:
     """One alternative of the target is enough."""
-    seen = set(results)
-    return Fit.YES if Fit.YES in seen else Fit.UNKNOWN if Fit.UNKNOWN in seen else Fit.NO
+    best = Fit.NO
+    for result in results:
+        if result is Fit.YES:
+            return result
+        best = Fit.UNKNOWN if result is Fit.UNKNOWN else best
+    return best
 
 
 def _one_of(results: Iterable[Fit]) -> Fit:
@@ -276,5 +277,10 @@ def _one_of(results: Iterable[Fit]) -> Fit:
 
 
 def _all_of(results: Iterable[Fit]) -> Fit:
-    seen = set(results)
-    return Fit.NO if Fit.NO in seen else Fit.UNKNOWN if Fit.UNKNOWN in seen else Fit.YES
+    """The first part that cannot fit decides; what follows it is not looked at."""
+    worst = Fit.YES
+    for result in results:
+        if result is Fit.NO:
+            return result
+        worst = Fit.UNKNOWN if result is Fit.UNKNOWN else worst
+    return worst

@@ -4,9 +4,9 @@ import contextlib
 import inspect
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, TypeAdapter
@@ -29,6 +29,8 @@ SCHEMA_ERRORS = (
     PydanticUndefinedAnnotation,
     PydanticUserError,
 )
+
+Mode = typing.Literal["validation", "serialization"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,17 +207,14 @@ def _required(hint: Any) -> Any:
     return get_args(hint)[0] if get_origin(hint) in (typing.Required, typing.NotRequired) else hint
 
 
-def _adapter(
-    place: str, annotation: Any, codecs: Codecs, *, mode: typing.Literal["validation", "serialization"]
-) -> tuple[TypeAdapter[Any] | None, JsonSchema]:
+def _adapter(place: str, annotation: Any, codecs: Codecs, *, mode: Mode) -> tuple[TypeAdapter[Any] | None, JsonSchema]:
     kind = _bare(annotation)
     if isinstance(kind, type) and codecs.of(kind) is not None:
         return TypeAdapter(Annotated[Any, _InstanceOf(kind)]), {PYTHON_TYPE: f"{kind.__module__}.{kind.__qualname__}"}
     if kind is Any or kind is object:
         return None, {}
     try:
-        adapter: TypeAdapter[Any] = TypeAdapter(modern(annotation))
-        return adapter, adapter.json_schema(mode=mode)
+        return _pydantic(annotation, mode) if isinstance(annotation, Hashable) else _read(annotation, mode)
     except SCHEMA_ERRORS as error:
         reason = re.split(r"\. |\n", str(error))[0]
     with contextlib.suppress(*SCHEMA_ERRORS):
@@ -227,6 +226,15 @@ def _adapter(
         f'dataclass, mark it Annotated[…, Resource("name")] if the application provides it, '
         f"or call catalog.add_codec({kind.__name__ if isinstance(kind, type) else 'TheType'}, encode, decode) first"
     )
+
+
+def _read(annotation: Any, mode: Mode) -> tuple[TypeAdapter[Any], JsonSchema]:
+    adapter: TypeAdapter[Any] = TypeAdapter(modern(annotation))
+    return adapter, adapter.json_schema(mode=mode)
+
+
+_pydantic = lru_cache(maxsize=1024)(_read)
+"""Most parameters of a large catalog have one of a few types, and reading one takes a third of a millisecond."""
 
 
 def _schemas_with(codecs: Codecs) -> type[GenerateJsonSchema]:

@@ -37,9 +37,10 @@ def insert_producers(
             continue
         reference, added = found
         reason = f"{slot.name!r} was missing, and only {reference} gives it"
-        for step in added:
-            patches.append(Patch(path=("steps", len(steps)), before=ABSENT, after=step.to_dict(), reason=reason))
-            steps.append(step)
+        for step in added:  # before the step that needs them: the last step's outputs may be what the plan returns
+            patches.append(Patch(path=("steps", at), before=ABSENT, after=step.to_dict(), reason=reason))
+            steps.insert(at, step)
+            at += 1
         inputs = {**steps[at].inputs, slot.name: str(reference)}
         steps[at] = steps[at].model_copy(update={"inputs": inputs})
         path = ("steps", at, "inputs", slot.name)

@@ -30,6 +30,9 @@ from planner.plan.bindings import references_in
 from storage.memory import MemoryBlobStore
 from storage.protocols import BlobStore
 
+LARGE_PLAN = 500
+"""Steps; a larger plan is checked in a thread, since that takes long enough to be felt by everything else."""
+
 
 @dataclass(kw_only=True)
 class RunRequest:
@@ -79,17 +82,24 @@ class PlanExecutor:
         Raises:
             RunConflict: the run id belongs to another plan.
         """
-        run_id = request.context.run_id
-        if (active := self._running.get(run_id)) is not None:
-            if active[0] != request.plan.id:
-                raise RunConflict(f"run {run_id!r} is under way with another plan ({active[0]})")
-            return await asyncio.shield(active[1])
-        refusal = self._refuse(request)
+        if (running := self._under_way(request)) is not None:
+            return await asyncio.shield(running)
+        large = len(request.plan.steps) > LARGE_PLAN
+        refusal = await asyncio.to_thread(self._refuse, request) if large else self._refuse(request)
+        if (running := self._under_way(request)) is not None:  # it was started meanwhile
+            return await asyncio.shield(running)
         if refusal is not None:
             return await _told(refusal, request)
         if request.dry_run:
             return self._preview(request)
         return await self._run(request)
+
+    def _under_way(self, request: RunRequest) -> asyncio.Task[ExecutionResult] | None:
+        run_id = request.context.run_id
+        active = self._running.get(run_id)
+        if active is not None and active[0] != request.plan.id:
+            raise RunConflict(f"run {run_id!r} is under way with another plan ({active[0]})")
+        return None if active is None else active[1]
 
     def cancel(self, run_id: str) -> bool:
         """Stop a run of this process: its actions are cancelled, nothing new starts. Returns whether there was one."""
@@ -155,6 +165,8 @@ class PlanExecutor:
             return await asyncio.shield(runner)
         except asyncio.CancelledError:
             state.stop("cancelled", "the caller was cancelled", 0)
+            await asyncio.wait({runner}, timeout=self.limits.grace.total_seconds())
+            runner.cancel()  # a store that does not answer must not hold the caller
             await asyncio.wait({runner})
             raise
         finally:

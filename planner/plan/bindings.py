@@ -7,6 +7,7 @@ binding. A key that is no name is quoted: `${user["first name"]}`, with `\"` and
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 from planner.errors import InvalidReference
@@ -15,6 +16,9 @@ RESERVED_ROOTS = frozenset({"user", "item"})
 """Names that a step cannot have: they stand for the caller's inputs and for the item of a `for_each`."""
 
 STEP_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}\Z")
+
+REMEMBERED = 256
+"""Characters; what is read of a longer text is not remembered."""
 
 _NAME = r"(?!__)[^\W\d][\w-]*"
 _ROOT = re.compile(rf"\s*({_NAME})")
@@ -57,6 +61,16 @@ def parse_text(text: str) -> str | Reference | Template:
     """
     if "${" not in text:
         return text
+    return _parse_short(text) if len(text) <= REMEMBERED else _parse(text)
+
+
+@lru_cache(maxsize=8192)
+def _parse_short(text: str) -> str | Reference | Template:
+    """A plan's bindings are read when it is checked, when it is ordered, and whenever it runs."""
+    return _parse(text)
+
+
+def _parse(text: str) -> str | Reference | Template:
     parts: list[str | Reference] = []
     at = 0
     while (opening := _OPENING.search(text, at)) is not None:

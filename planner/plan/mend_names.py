@@ -224,7 +224,7 @@ def drop_repeats(view: PlanView, issue: ValidationIssue) -> Iterator[Patch]:
     places = [at for at, step in enumerate(view.plan.steps) if step.id == issue.step_id]
     if not places or any(view.plan.steps[at] != view.plan.steps[places[0]] for at in places):
         return
-    for at in reversed(places[1:]):
+    for at in reversed(places[:-1]):  # the last stays: its outputs may be what the plan returns
         reason = f"the step {issue.step_id!r} is there twice, word for word"
         yield Patch(path=("steps", at), before=view.document["steps"][at], after=ABSENT, reason=reason)
 
