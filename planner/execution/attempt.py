@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -194,10 +194,3 @@ def is_retried(error: BaseException, policy: RetryPolicy) -> bool:
     if isinstance(wanted, Sequence):
         return isinstance(error, tuple(cast("Sequence[type[Exception]]", wanted)))
     return bool(wanted(error))
-
-
-def redact(text: str, secrets: Mapping[str, str]) -> str:
-    """Take the values of secrets out of a message; `secrets` maps each value to its name."""
-    for value, name in secrets.items():
-        text = text.replace(value, f"<secret {name}>")
-    return text

@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import uuid4
 
-from pydantic import SecretStr
-
 from planner.catalog import ActionSpec, Codecs
 from planner.context import RunContext
 from planner.execution.acknowledge import Acknowledgements
@@ -17,6 +15,7 @@ from planner.execution.bind import Values
 from planner.execution.gate import Gates
 from planner.execution.outcome import PendingInterrupt, StepOutcome
 from planner.execution.publisher import Publisher
+from planner.execution.secrets import secrets_in
 from planner.limits import Limits
 from planner.plan import CandidatePlan, PlanGraph, PlanStep
 from storage.protocols import BlobStore
@@ -63,11 +62,7 @@ class RunState:
 
     def __post_init__(self) -> None:
         self.steps = {step.id: step for step in self.plan.steps}
-        self.secrets = {
-            value.get_secret_value(): name
-            for name, value in self.user_inputs.items()
-            if isinstance(value, SecretStr) and value.get_secret_value()
-        }
+        self.secrets = secrets_in(self.user_inputs)
         self.bindings = Values(self.user_inputs, self.results)
         roots = [step_id for step_id in self.graph.order[: self.limits.window] if not self.graph.edges[step_id]]
         self._expected = set(roots)

@@ -19,12 +19,12 @@ from planner.execution.attempt import (
     check_output,
     guarded,
     is_retried,
-    redact,
     with_retries,
 )
 from planner.execution.bind import bind_inputs, holds, resolve
 from planner.execution.blobs import live_value, load, set_aside
 from planner.execution.outcome import SkipReason, StepOutcome
+from planner.execution.secrets import redact
 from planner.execution.state import RunState
 from planner.execution.window import Window
 from planner.plan import EdgeKind, PlanStep

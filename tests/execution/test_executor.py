@@ -319,10 +319,13 @@ async def test_a_secret_reaches_the_action_and_nothing_else(runner: Runner) -> N
         raise RuntimeError(f"bad token {token} {typed.get_secret_value()}")
 
     runner.catalog.add(login)
-    plan = make_plan({"id": "l", "action": "login", "inputs": {"token": "${user.token}", "typed": "${user.token}"}})
-    result = await runner.run(plan, user_inputs={"token": SecretStr("hunter2")})
+    plan = make_plan(
+        {"id": "l", "action": "login", "inputs": {"token": "${user.token}", "typed": "${user.more[0].key}"}}
+    )
+    secrets = {"token": SecretStr("hunter2"), "more": [{"key": SecretStr("hunter23")}]}
+    result = await runner.run(plan, user_inputs=secrets)
 
-    assert "bad token <secret token> <secret token>" == result.outcomes["l"].error
+    assert "bad token <secret token> <secret more>" == result.outcomes["l"].error
     assert "hunter2" not in repr(runner.events) + repr(result)
 
 
