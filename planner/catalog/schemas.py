@@ -64,8 +64,8 @@ class _Comparison:
                 self.known[pair] = result
         return self.known[pair]
 
-    def _compare(self, source: Any, target: Any, depth: int) -> Fit:
-        source = _follow(source, self.source_definitions)
+    def _compare(self, given: Any, target: Any, depth: int) -> Fit:
+        source = _follow(given, self.source_definitions)
         target = _beside(target) or _follow(target, self.target_definitions)
         if target is False or source is False:
             return Fit.NO
@@ -78,26 +78,28 @@ class _Comparison:
         if alternatives := _alternatives(source):
             return _every(self.compare(one, target, depth + 1) for one in alternatives)
         if len(parts := _parts(target)) > 1:
-            return _all_of(self.compare(source, part, depth + 1) for part in parts)
+            return _all_of(self.compare(given, part, depth + 1) for part in parts)
         if "oneOf" in target:
-            return _one_of(self.compare(source, one, depth + 1) for one in target["oneOf"])
+            return _one_of(self.compare(given, one, depth + 1) for one in target["oneOf"])
         if alternatives := _alternatives(target):
-            return _any_of(self.compare(source, one, depth + 1) for one in alternatives)
+            return _any_of(self.compare(given, one, depth + 1) for one in alternatives)
         return self._plain(source, target, depth)
 
     def _plain(self, source: Mapping[str, Any], target: Mapping[str, Any], depth: int) -> Fit:
         if PYTHON_TYPE in source or PYTHON_TYPE in target:
             return _python_types(source, target)
+        types = _types(source.get("type"), target.get("type"))
+        if types is Fit.NO:
+            return types
         if (given := _values(source)) is not None:
             check = compile_schema({**target, "$defs": self.target_definitions})
             return _every(Fit.YES if check.is_valid(value) else Fit.NO for value in given)
         if (wanted := _values(target)) is not None:
             check = compile_schema({**source, "$defs": self.source_definitions})
             return Fit.UNKNOWN if any(check.is_valid(value) for value in wanted) else Fit.NO
-        result = _types(source.get("type"), target.get("type"))
-        if result is not Fit.YES:
-            return result
         match source.get("type"):
+            case _ if types is Fit.UNKNOWN:
+                return types
             case "object":
                 result = _all_of(self._objects(source, target, depth))
             case "array":
@@ -105,7 +107,7 @@ class _Comparison:
             case None:
                 return Fit.UNKNOWN
             case _:
-                pass
+                result = Fit.YES
         return Fit.UNKNOWN if result is Fit.YES and _narrower(source, target) else result
 
     def _objects(self, source: Mapping[str, Any], target: Mapping[str, Any], depth: int) -> Iterator[Fit]:
@@ -253,9 +255,13 @@ def _possible(fit: Fit) -> Fit:
 
 
 def _every(results: Iterable[Fit]) -> Fit:
-    """All alternatives of the source have to fit."""
-    seen = set(results)
-    return seen.pop() if len(seen) == 1 else Fit.UNKNOWN
+    """All alternatives of the source have to fit; two different answers make none."""
+    first: Fit | None = None
+    for result in results:
+        if result is Fit.UNKNOWN or result is not (first or result):
+            return Fit.UNKNOWN
+        first = result
+    return first or Fit.UNKNOWN
 
 
 def _any_of(results: Iterable[Fit]) -> Fit:

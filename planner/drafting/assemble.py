@@ -1,6 +1,7 @@
 """From choices to steps: what a search chose, or words suggested, written down as a plan."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,7 +39,7 @@ class Assembly:
         """Add the steps that a want needs and return what binds it."""
         if isinstance(choice, Source):
             return choice.reference
-        assert choice is not None, "a want is never asked of the user"  # noqa: S101 -- `reach` leaves such wants out
+        assert choice is not None, "a want is never asked of the user"  # noqa: S101 - reach leaves such wants out
         return Reference(self._call(choice.action, reached), choice.path)
 
     def _call(self, wanted: ActionSpec, reached: Reached) -> str:
@@ -63,19 +64,11 @@ class Assembly:
         return self._done[wanted.ref, ()]
 
     def _roles(self, needs: Sequence[Need], role: Role, reached: Reached) -> dict[str, Role]:
-        """Tell the inputs apart that the same action gives; the others go on with the role of their step."""
-        given: dict[str, int] = {}
-        for need in needs:
-            if isinstance(choice := reached.choices[need.key], Producer):
-                given[choice.action.ref] = given.get(choice.action.ref, 0) + 1
-        return {
-            need.slot.name: (
-                _words(need.slot.name)
-                if isinstance(choice := reached.choices[need.key], Producer) and given[choice.action.ref] > 1
-                else role
-            )
-            for need in needs
-        }
+        """Tell the inputs apart that one output gives; the others go on with the role of their step."""
+        choices = {need.slot.name: reached.choices[need.key] for need in needs}
+        outputs = {name: (one.action.ref, one.path) for name, one in choices.items() if isinstance(one, Producer)}
+        given = Counter(outputs.values())
+        return {name: _words(name) if name in outputs and given[outputs[name]] > 1 else role for name in choices}
 
     def _inputs(self, spec: ActionSpec, roles: Mapping[str, Role], reached: Reached) -> dict[str, Any]:
         """Bind the required inputs. One value of the user is one thing: it does not serve as origin and destination."""

@@ -191,7 +191,7 @@ def given_as(kind: Any) -> dict[str, Any]:
         (Person, Person, YES),
         (Person, OtherPerson, YES),
         (Person, WrongPerson, NO),
-        (Card, Person, UNKNOWN),
+        (Card, Person, YES),
         (Address, Person, NO),
         (Crew, dict[str, Any], YES),
         (list[Person], list[OtherPerson], YES),

@@ -182,6 +182,7 @@ def test_any_words_give_a_picture(goal: str, name: str, key: str) -> None:
     assert not re.search(r"[^\w #;<>/\"(){}\[\]\-|.,…\n\u0300-\uffff\U00010000-\U0010ffff]", drawing.mermaid)
 
 
+NEAR = 0.01
 SHAPES = st.lists(st.lists(st.integers(0, 30), max_size=3), min_size=1, max_size=25)
 
 
@@ -198,9 +199,9 @@ def test_boxes_never_overlap(shape: list[list[int]]) -> None:
 
     for at, one in enumerate(boxes):
         for other in boxes[at + 1 :]:
-            apart = abs(one.x - other.x) >= (one.width + other.width) / 2
+            apart = abs(one.x - other.x) >= (one.width + other.width) / 2 - NEAR
             assert apart or one.y + one.height <= other.y or other.y + other.height <= one.y
         for way in layout.ways.values():
             for x, y in way[1:-1]:
-                assert abs(x - one.x) >= one.width / 2 or not one.y < y < one.y + one.height
-    assert all(0 <= box.x - box.width / 2 and box.x + box.width / 2 <= layout.width + 0.01 for box in boxes)
+                assert abs(x - one.x) >= one.width / 2 - NEAR or not one.y < y < one.y + one.height
+    assert all(box.x - box.width / 2 >= -NEAR and box.x + box.width / 2 <= layout.width + NEAR for box in boxes)
