@@ -187,9 +187,13 @@ def _want_lines(wants: Sequence[str] | Mapping[str, Any]) -> list[str]:
 def _producer_lines(producers: Mapping[str, Sequence[Producer]]) -> list[str]:
     lines: list[str] = []
     for place, found in producers.items():
-        outputs = (f"{one.action.name} gives {one.output.name}: {slot_type(one.output)}" for one in found)
+        outputs = (f"{one.action.name} gives {_given(one)}: {slot_type(one.output)}" for one in found)
         lines.append(f"- {place}: {'; '.join(outputs)}")
     return lines
+
+
+def _given(producer: Producer) -> str:
+    return "as its whole value" if producer.whole else producer.output.name
 
 
 def _key_type(user_inputs: Mapping[str, Any], name: str, slot: Slot | None) -> str:

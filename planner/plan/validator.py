@@ -187,7 +187,7 @@ class _PlanCheck:
             self.candidates[spec.ref, slot.name] = [
                 {
                     "action_ref": found.action.ref,
-                    "output": found.output.name,
+                    "output": ".".join(found.path),  # empty for the whole value, `${step}`
                     "description": found.action.description,
                 }
                 for found in self.catalog.producers(slot)[:MAX_CANDIDATES]
