@@ -164,6 +164,11 @@ def links(source: Slot, target: Slot) -> bool:
     return fit is Fit.YES or (fit is Fit.UNKNOWN and not shared.isdisjoint(CERTAIN))
 
 
+def by_shape_only(producer: Producer, target: Slot) -> bool:
+    """Tell whether nothing but the shape of its record says that the producer is meant for `target`."""
+    return {kind for kind, _ in set(_offered_keys(producer)) & set(keys_of(target))} <= {"shape"}
+
+
 def identity(slot: Slot) -> str:
     """Return a text that is the same for slots which the same outputs can fill."""
     return f"{slot.semantic} {plain(slot.name)} {_encode(slot.schema)}"

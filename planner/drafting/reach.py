@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from planner.catalog import MISSING, ActionSpec, Producer, Slot
-from planner.catalog.producers import Need, Network, keys_of, links
+from planner.catalog.producers import Need, Network, by_shape_only, keys_of, links
 from planner.plan import Reference
 from planner.plan.value_check import misfit
 
@@ -21,6 +21,9 @@ APPROVAL_COST = 50.0
 Cost = tuple[float, float]
 """How much has to be asked of the user, then what the calls cost: no number of calls is worse than a question."""
 FREE: Cost = (0.0, 0.0)
+DOUBT = 0.5
+"""What a link counts that only the shape of a record speaks for: more than any calls to get what is called or means the
+same, and less than a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +165,10 @@ class _Search:
                 self.given_wants[action].append((number, producer))
         for source in have:
             for value in {value for key in keys_of(source.slot) for value in network.by_key.get(key, ())}:
-                if source.fills(network.values[value].slot):
-                    self._push(FREE, value, source)
+                target = network.values[value].slot
+                if source.fills(target):
+                    kinds = {kind for kind, _ in set(keys_of(source.slot)) & set(keys_of(target))}
+                    self._push((DOUBT, 0.0) if kinds == {"shape"} else FREE, value, source)
         self.missing = {number for number, givers in enumerate(self.want_givers, len(network.values)) if givers}
         for action in network.free:
             self._fire(action, FREE)
@@ -229,7 +234,9 @@ class _Search:
         cost = (inputs[0], inputs[1] + cost_of(self.network.specs[action]))
         for value in self.network.gives[action]:
             if value not in self.settled:
-                self._push(cost, value, self.network.givers[value][action])
+                giver = self.network.givers[value][action]
+                doubt = DOUBT if by_shape_only(giver, self.network.values[value].slot) else 0.0
+                self._push((cost[0] + doubt, cost[1]), value, giver)
         for want, producer in self.given_wants.get(action, ()):
             self._push(cost, want, producer)
 

@@ -341,3 +341,42 @@ def reached_by(order: tuple[tuple[set[str], set[str]], ...], have: set[str]) -> 
             there |= outputs
             given |= outputs
     return given
+
+
+async def test_what_is_called_the_same_is_preferred_to_a_cheaper_record_of_the_same_shape() -> None:
+    """Both spells have one shape; the heat wave takes one call more, and is still not replaced by the dry spell."""
+
+    class Spell(BaseModel):
+        days: int
+
+    class Dry(BaseModel):
+        dry_spell: Spell
+
+    class Hot(BaseModel):
+        heat_wave: Spell
+
+    class Table(BaseModel):
+        table: list[int]
+
+    @action
+    async def load(path: str) -> Table:
+        raise NotImplementedError
+
+    @action
+    async def find_dry() -> Dry:
+        raise NotImplementedError
+
+    @action
+    async def find_hot(table: list[int]) -> Hot:
+        raise NotImplementedError
+
+    @action
+    async def report(dry_spell: Spell, heat_wave: Spell) -> str:
+        raise NotImplementedError
+
+    catalog = ActionCatalog([load, find_dry, find_hot, report])
+    result = TypedSearch(catalog).plan(PlanningContext(goal="", user_inputs={"path": "p"}, wants=["report"]))
+
+    assert result.plan is not None
+    step = next(step for step in result.plan.steps if step.action == "report")
+    assert {"dry_spell": "${find_dry.dry_spell}", "heat_wave": "${find_hot.heat_wave}"} == step.inputs
