@@ -1,7 +1,7 @@
 """`NodePlanner`: the caller's facade, which fills in who calls and from which LangGraph node."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
@@ -15,18 +15,6 @@ from planner.plan import CandidatePlan
 from planner.service import PlannerService
 
 
-class SupportsNodeContext(Protocol):
-    """Anything with the attributes of a `NodeContext`, such as aethergraph's own."""
-
-    identity: Any
-    session_id: Any
-    agent_id: Any
-    app_id: Any
-    graph_id: Any
-    node_id: Any
-    run_id: Any
-
-
 class NodePlanner(PlanningFacade):
     """A planner for one node: identity, session, agent and app come from its context, and so do the tags of its runs.
 
@@ -34,12 +22,12 @@ class NodePlanner(PlanningFacade):
 
     Args:
         service: What plans and runs.
-        node_ctx: Where the calls come from.
+        node_ctx: Where the calls come from: a `NodeContext`, or anything with its attributes.
     """
 
-    def __init__(self, service: PlannerService, node_ctx: NodeContext | SupportsNodeContext | None = None) -> None:
+    def __init__(self, service: PlannerService, node_ctx: Any = None) -> None:
         self.service = service
-        self.node_ctx = node_ctx or NodeContext()
+        self.node_ctx: Any = node_ctx or NodeContext()
         self.execute = self.execute_plan
         """Run `plan` and return what became of it: `execute_plan` under aethergraph's name."""
 

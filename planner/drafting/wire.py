@@ -170,7 +170,8 @@ class _Reader:
 
     def _join(self, parts: Sequence[Any]) -> str:
         text = ""
-        for part, following in pairwise([*parts, None]):
+        given: list[Any] = [*parts, None]
+        for part, following in pairwise(given):
             if _mark(part) == "ref":
                 text += _bind(part["ref"])  # as it is: what is no binding is for validation to judge
             else:

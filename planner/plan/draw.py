@@ -29,9 +29,13 @@ class Drawing:
     svg: str
     mermaid: str
 
+    def mimebundle(self) -> dict[str, str]:
+        """Return both by their MIME types."""
+        return {"image/svg+xml": self.svg, "text/plain": self.mermaid}
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """Return what IPython shows."""
-        return {"image/svg+xml": self.svg, "text/plain": self.mermaid}
+        return self.mimebundle()
 
 
 def draw_plan(

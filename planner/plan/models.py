@@ -172,7 +172,7 @@ class CandidatePlan(PlanValue):
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """Show the picture in a notebook."""
-        return self.draw()._repr_mimebundle_(include, exclude)
+        return self.draw().mimebundle()
 
     def resolve_actions(
         self, catalog: ActionCatalog, *, flow_ids: Sequence[str] | None = None, include_global: bool = True

@@ -123,7 +123,7 @@ async def test_what_the_call_does_not_say_comes_from_the_node() -> None:
         requests.append(request)
         return await original(request)
 
-    service.executor.execute = spy  # pyright: ignore[reportAttributeAccessIssue]  # looks at what arrives, then goes on
+    service.executor.execute = spy  # looks at what arrives, then goes on
     planner = NodePlanner(service, node)
     plan = CandidatePlan.from_dict(GREET)
     await planner.execute(plan, user_inputs={"name": "x"}, session_id="mine")

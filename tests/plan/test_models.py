@@ -162,7 +162,7 @@ def test_the_same_plan_has_the_same_id() -> None:
     assert plan.id == turned.id == CandidatePlan.from_dict(json.loads(json.dumps(FULL))).id
     assert 4 == len({plan.id, *(CandidatePlan.from_dict(other).id for other in others)})
     assert plan.id.startswith("plan-")
-    assert "plan-4b2a20ba52b09d88" == CandidatePlan.from_dict({"steps": [{"id": "ä", "inputs": {"x": 1.5}}]}).id
+    assert "plan-2f78accec4b70a3b" == CandidatePlan.from_dict({"steps": [{"id": "ä", "inputs": {"x": 1.5}}]}).id
 
 
 JSON = st.recursive(
