@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, TypeAdapter
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 from typing_extensions import is_typeddict
@@ -159,6 +160,10 @@ def _input(
     function: Callable[..., Any], name: str, annotation: Any, parameter: inspect.Parameter, codecs: Codecs
 ) -> Slot:
     place = f"{_name(function)}: parameter {name!r}"
+    if isinstance(parameter.default, FieldInfo):
+        raise RegistrationError(
+            f"{place} has Field(…) as its default; write Annotated[…, Field(…)], and then the default"
+        )
     adapter, schema = _adapter(place, annotation, codecs, mode="validation")
     required = parameter.default is inspect.Parameter.empty
     default = MISSING

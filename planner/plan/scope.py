@@ -62,13 +62,12 @@ class Scope:
         self.mapped = mapped
         self.user_inputs = user_inputs
         self.external = {name: as_slot(name, slot) for name, slot in external_slots.items()}
-        self._suggested: dict[str, str] = {}
+        self._suggestions = MAX_SUGGESTIONS
 
     def closest(self, name: str, known: Sequence[str]) -> str:
         """Say which names resemble `name`; only for the first wrong names of a plan, since comparing is slow."""
-        if name not in self._suggested and len(self._suggested) < MAX_SUGGESTIONS:
-            self._suggested[name] = closest(name, known)
-        return self._suggested.get(name, "not looked for, after so many wrong names")
+        self._suggestions -= 1
+        return closest(name, known) if self._suggestions >= 0 else "not looked for, after so many wrong names"
 
     def meaning(self, reference: Reference, step: PlanStep | None) -> Meaning:
         """Tell what `reference`, standing in `step` (`None`: in the plan's outputs), stands for."""

@@ -94,7 +94,8 @@ class _PlanCheck:
             self._note(ValueCheck(self.scope, None, self.missing).check(value, anything, ("outputs", name)))
         for cycle in find_cycles(self.graph):
             way = " → ".join([*cycle[:8], "…"] if len(cycle) > 8 else [*cycle, cycle[0]])
-            self._add("cycle", cycle[0], "", f"these steps wait for each other: {way}", {"steps": cycle})
+            fault = f"these steps wait for each other: {way}" if len(cycle) > 1 else "the step waits for itself"
+            self._add("cycle", cycle[0], "", fault, {"steps": cycle})
         self._budget(limits)
         self._warnings()
 
@@ -286,9 +287,13 @@ def _oversized(plan: CandidatePlan, limits: Limits) -> Iterator[ValidationIssue]
 def measure(value: Any, max_depth: int) -> tuple[int, int]:
     """Return about how many bytes `value` has and how deep it is nested; stops below `max_depth`."""
     size, deepest = 0, 0
-    pending: list[tuple[Any, int]] = [(value, 0)]
-    while pending:
-        current, depth = pending.pop()
+    levels: list[Iterator[Any]] = [iter([value])]
+    while levels:
+        depth = len(levels) - 1
+        current = next(levels[-1], levels)
+        if current is levels:  # the end of this level
+            levels.pop()
+            continue
         deepest = max(deepest, depth)
         if isinstance(current, str | bytes):
             size += len(current)
@@ -299,7 +304,7 @@ def measure(value: Any, max_depth: int) -> tuple[int, int]:
         if isinstance(current, Mapping):
             items = cast("Mapping[str, Any]", current)
             size += sum(len(str(key)) for key in items)
-            pending.extend((item, depth + 1) for item in items.values())
+            levels.append(iter(items.values()))
         elif isinstance(current, list | tuple):
-            pending.extend((item, depth + 1) for item in cast("Sequence[Any]", current))
+            levels.append(iter(cast("Sequence[Any]", current)))
     return size, deepest

@@ -131,7 +131,11 @@ def literal_faults(value: Any, target: Slot) -> Iterator[tuple[Location, str]]:
     try:
         errors = list(target.validator.iter_errors(value))
     except (ValueError, TypeError):  # Python values, such as dates, in a plan that was written in Python
-        errors = list(target.validator.iter_errors(pydantic_core.to_jsonable_python(value, fallback=repr)))
+        try:
+            errors = list(target.validator.iter_errors(pydantic_core.to_jsonable_python(value, fallback=repr)))
+        except ValueError:  # half of a surrogate pair, which JSON can write and nothing can store
+            yield (), "it holds text that is no Unicode"
+            return
     for error in errors:
         yield tuple(error.instance_path), _shorten(error.message)
     if reason is not None and not errors:
