@@ -7,7 +7,7 @@ from pathlib import Path
 from goalgraph.cli.exits import CommandError, Exit
 from planner.limits import Limits
 from planner.plan import CandidatePlan
-from planner.plan.decode import Decoded, decode_plan
+from planner.plan.reading.decode import Decoded, decode_plan
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 SHAPE = 'a plan is one JSON object: {"steps": [{"id": …, "action": …, "inputs": {…}}, …]}'

@@ -19,7 +19,7 @@ from planner.errors import ModelError, ModelRefused, ModelTruncated
 from planner.events import PlanningEvent, PlanningEventCallback, PlanningPhase, emit
 from planner.limits import Limits
 from planner.plan import CandidatePlan, Patch, ValidationIssue, ValidationResult, estimate, repair, validate
-from planner.plan.decode import Decoded, decode_plan
+from planner.plan.reading.decode import Decoded, decode_plan
 
 LONG_ANSWER = 4_000
 """Characters; a longer one is decoded in a thread, since broken text can take seconds to mend."""

@@ -14,8 +14,8 @@ from planner.drafting.wire_schema import value_schema
 from planner.errors import InvalidReference, ModelError, PlannerError
 from planner.limits import Limits
 from planner.plan import CandidatePlan, Reference, parse_text, resolve_step
-from planner.plan.json_text import read_json
-from planner.plan.json_values import clean
+from planner.plan.reading.json_text import read_json
+from planner.plan.reading.json_values import clean
 
 RULES = """\
 You read a message of a user and return the values of the listed fields as one JSON object, with each field as a key.

@@ -8,8 +8,8 @@ from planner.drafting.reach import Source, Sources, Want, reach
 from planner.drafting.request import PlanningContext
 from planner.drafting.typed_search import allowed_by, sources_of
 from planner.plan import CandidatePlan, Patch, PlanStep, Reference, RepairResult, ValidationIssue
-from planner.plan.mending import PlanView
-from planner.plan.patches import ABSENT
+from planner.plan.mending.patches import ABSENT
+from planner.plan.mending.view import PlanView
 
 
 def insert_producers(

@@ -14,8 +14,8 @@ from planner.errors import InvalidReference
 from planner.limits import Limits
 from planner.plan import CandidatePlan, PlanStep, Reference, Template, parse_reference, parse_text
 from planner.plan.bindings import RESERVED_ROOTS, escape, escape_before
-from planner.plan.json_text import read_json
-from planner.plan.json_values import clean
+from planner.plan.reading.json_text import read_json
+from planner.plan.reading.json_values import clean
 
 Object = dict[str, Any]
 

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from hashlib import sha256
 from typing import Any, cast
+from uuid import UUID
 
 import pydantic_core
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 
 from planner.catalog import ActionSpec, Slot, conform, to_plain
 from planner.errors import BindingError, UnstorableOutput
@@ -108,6 +111,7 @@ def holds(condition: Condition, values: Values, item: Any, step_id: str) -> bool
             return False
         raise
     other = resolve(condition.value, values, item, (step_id, "when"))
+    value, other = _alike(value, other, place), _alike(other, value, place)
     try:
         match condition.op:
             case "exists":
@@ -133,6 +137,13 @@ def holds(condition: Condition, values: Values, item: Any, step_id: str) -> bool
     except (TypeError, ValueError):  # a live object of the caller's may compare in its own way
         kinds = f"a {type(value).__name__} with a {type(other).__name__}"
         raise BindingError(place, f"{condition.op} cannot compare {kinds}") from None
+
+
+def _alike(value: Any, other: Any, place: str) -> Any:
+    """Read a text as the date, time or identifier that it is compared with: plans can only hold such values as text."""
+    if isinstance(value, str) and isinstance(other, datetime | date | time | timedelta | UUID | Decimal):
+        return conform(TypeAdapter(type(other)), value, place)
+    return value
 
 
 def fingerprint(value: Any) -> str:

@@ -13,7 +13,7 @@ from planner.catalog.catalog import in_group
 from planner.errors import InvalidPlan, UnknownAction
 
 if TYPE_CHECKING:
-    from planner.plan.draw import Drawing
+    from planner.plan.drawing.draw import Drawing
 
 Operator = Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "exists", "truthy"]
 
@@ -166,7 +166,7 @@ class CandidatePlan(PlanValue):
             states: Step id → its status, to colour the steps, as in an `ExecutionResult`'s outcomes.
             catalog: Shows effects, approvals and unknown actions as well.
         """
-        from planner.plan.draw import draw_plan  # noqa: PLC0415 - the picture is drawn from this model
+        from planner.plan.drawing.draw import draw_plan  # noqa: PLC0415 - the picture is drawn from this model
 
         return draw_plan(self, states, catalog)
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, cast
 
 import pytest
@@ -14,6 +14,7 @@ from planner.catalog import action
 from planner.context import RunContext
 from planner.execution import RunRequest
 from planner.limits import Limits
+from planner.plan import CandidatePlan
 from tests.support.running import Runner, make_plan
 
 
@@ -152,6 +153,23 @@ async def test_a_condition_decides_whether_a_step_runs(op: str, value: Any, expe
         result.outcomes[step].status for step in ("if", "needs", "after", "later")
     ]
     assert expected == ("if" in result.outputs)
+
+
+async def test_a_date_is_compared_with_the_text_of_one() -> None:
+    """JSON has no dates, so a plan can only write one as text; text that is none fails the step."""
+
+    @action
+    async def today() -> date:
+        return date(2026, 11, 20)
+
+    def plan(value: str) -> CandidatePlan:
+        when = {"ref": "${d}", "op": "gt", "value": value}
+        return make_plan({"id": "d", "action": "today"}, {"id": "s", "action": "ok", "when": when})
+
+    statuses = [
+        (await Runner(ok, today).run(plan(value))).outcomes["s"].status for value in ("2026-01-01", "2027-01-01", "x")
+    ]
+    assert ["succeeded", "skipped", "failed"] == statuses
 
 
 async def test_a_condition_on_what_is_not_there_is_false_for_exists_and_fails_otherwise() -> None:

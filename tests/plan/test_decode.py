@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from planner.limits import Limits
-from planner.plan.decode import Decoded, decode_plan
+from planner.plan.reading.decode import Decoded, decode_plan
 
 LIMITS = Limits()
 PLAN: dict[str, Any] = {

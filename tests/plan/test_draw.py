@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from planner.catalog import ActionCatalog, action
 from planner.plan import CandidatePlan
-from planner.plan.draw import Drawing, draw_plan
-from planner.plan.layout import arrange
+from planner.plan.drawing.draw import Drawing, draw_plan
+from planner.plan.drawing.layout import arrange
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.plan.names import clear_match, contained_match, edit_distance, loose_match, words
+from planner.plan.mending.names import clear_match, contained_match, edit_distance, loose_match, words
 
 
 @pytest.mark.parametrize(

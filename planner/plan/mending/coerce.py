@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from planner.catalog import JsonSchema, Slot, at_path
 from planner.plan.bindings import has_bindings
-from planner.plan.names import clear_match, words
+from planner.plan.mending.names import clear_match, words
 
 UNCHANGED = object()
 """What `coerce` returns when it has no single answer."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.catalog import ActionCatalog
+from planner.plan.drawing.picture import Card, Picture, picture_of
+from planner.plan.drawing.svg import SIGNS, draw_svg
 from planner.plan.models import CandidatePlan
-from planner.plan.picture import Card, Picture, picture_of
-from planner.plan.svg import SIGNS, draw_svg
 
 _SHAPES = {"each": ("[[", "]]"), "when": ("{{", "}}"), "": ("(", ")")}
 _ARROWS = {"data": "-->", "order": "-.->", "loose": "-.->"}

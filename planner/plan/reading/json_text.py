@@ -12,8 +12,8 @@ from typing import Any
 from json_repair.json_parser import JSONParser
 
 from planner.limits import Limits
-from planner.plan.json_values import Fault, Repeats, count_keys
-from planner.plan.patches import Patch
+from planner.plan.mending.patches import Patch
+from planner.plan.reading.json_values import Fault, Repeats, count_keys
 
 MENDABLE_CHARS = 32_000
 """Longer broken texts are not given to json_repair."""

@@ -4,8 +4,8 @@ import textwrap
 from collections.abc import Sequence
 from xml.sax.saxutils import quoteattr
 
-from planner.plan.layout import LOOP_WIDTH, Layout, Size, Spot, arrange
-from planner.plan.picture import Badge, Card, Line, Picture, shorten, visible
+from planner.plan.drawing.layout import LOOP_WIDTH, Layout, Size, Spot, arrange
+from planner.plan.drawing.picture import Badge, Card, Line, Picture, shorten, visible
 
 MARGIN = 22.0
 PADDING = 13.0

@@ -9,12 +9,12 @@ from planner.catalog import ActionSpec, Fit, Slot, fits
 from planner.catalog.spec import parse_ref
 from planner.errors import InvalidRef
 from planner.plan.bindings import RESERVED_ROOTS, STEP_ID, has_bindings, texts
-from planner.plan.coerce import UNCHANGED, coerce
 from planner.plan.issues import ValidationIssue
-from planner.plan.mending import PlanView, only, references_at, value_at
+from planner.plan.mending.coerce import UNCHANGED, coerce
+from planner.plan.mending.names import clear_match, contained_match, loose_match, same_words, share_a_word, words
+from planner.plan.mending.patches import ABSENT, Patch
+from planner.plan.mending.view import PlanView, only, references_at, value_at
 from planner.plan.models import PlanStep
-from planner.plan.names import clear_match, contained_match, loose_match, same_words, share_a_word, words
-from planner.plan.patches import ABSENT, Patch
 from planner.plan.scope import Typed
 
 PLACEHOLDERS = frozenset({"arg", "argument", "input", "param", "parameter", "value"})

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from planner.catalog import ActionCatalog
 from planner.plan.issues import IssueKind, ValidationIssue
-from planner.plan.mend_names import (
+from planner.plan.mending.mend_names import (
     drop_repeats,
     mend_action,
     mend_inputs,
@@ -14,10 +14,15 @@ from planner.plan.mend_names import (
     mend_mismatch,
     mend_step_id,
 )
-from planner.plan.mend_references import mend_unknown_output, mend_unknown_step, mend_user_keys, mend_whole_value
-from planner.plan.mending import Path, PlanView, value_at, with_change
+from planner.plan.mending.mend_references import (
+    mend_unknown_output,
+    mend_unknown_step,
+    mend_user_keys,
+    mend_whole_value,
+)
+from planner.plan.mending.patches import ABSENT, Patch
+from planner.plan.mending.view import Path, PlanView, value_at, with_change
 from planner.plan.models import CandidatePlan
-from planner.plan.patches import ABSENT, Patch
 from planner.plan.validator import validate
 
 MAX_ROUNDS = 24

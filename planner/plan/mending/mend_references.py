@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from planner.catalog import Fit, JsonSchema, at_path, fits
 from planner.plan.bindings import RESERVED_ROOTS, Reference, references_in
 from planner.plan.issues import ValidationIssue
-from planner.plan.mending import Path, PlanView, only, references_at, replaced, value_at
+from planner.plan.mending.names import clear_match, contained_match, loose_match, words
+from planner.plan.mending.patches import Patch
+from planner.plan.mending.view import Path, PlanView, only, references_at, replaced, value_at
 from planner.plan.models import PlanStep
-from planner.plan.names import clear_match, contained_match, loose_match, words
-from planner.plan.patches import Patch
 from planner.plan.scope import Fault, Typed
 
 _NUMBERED = re.compile(r"(.*?)(\d+)\Z")

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from planner.limits import Limits
 from planner.plan.bindings import show
 from planner.plan.issues import ValidationIssue
-from planner.plan.json_text import Reading, read_json
-from planner.plan.json_values import Fault, Path, clean
+from planner.plan.mending.patches import Patch
 from planner.plan.models import CandidatePlan
-from planner.plan.patches import Patch
+from planner.plan.reading.json_text import Reading, read_json
+from planner.plan.reading.json_values import Fault, Path, clean
 
 WRAPPERS = ("plan", "candidate_plan", "result", "output", "answer", "response", "arguments", "parameters")
 """Keys that models put around a plan."""

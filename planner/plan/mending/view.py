@@ -14,8 +14,8 @@ from planner.plan.bindings import Location, Reference, Template, parse_text, ref
 from planner.plan.estimate import action_of
 from planner.plan.graph import build_graph
 from planner.plan.issues import ValidationIssue
+from planner.plan.mending.patches import ABSENT
 from planner.plan.models import CandidatePlan, PlanStep
-from planner.plan.patches import ABSENT
 from planner.plan.scope import Scope
 
 T = TypeVar("T")
