@@ -1,7 +1,7 @@
 """One step: wait for what it needs, decide whether it runs, run it once or for each item, and say what became of it."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ from planner.execution.attempt import (
 )
 from planner.execution.bind import bind_inputs, holds, resolve
 from planner.execution.blobs import live_value, load, set_aside
-from planner.execution.outcome import SkipReason, StepOutcome
+from planner.execution.outcome import SkipReason, StepOutcome, StepStatus
 from planner.execution.secrets import redact
 from planner.execution.state import RunState
 from planner.execution.window import Window
@@ -45,7 +45,7 @@ async def run_step(state: RunState, step: PlanStep) -> StepOutcome:
         if step.when is not None and not holds(step.when, state.bindings, None, step.id):
             return _skipped(step, spec, "condition", f"{step.when.ref} {step.when.op} was false")
         if step.for_each is None:
-            return await _run_unit(state, step, Unit(state, step, spec))
+            return await _run_unit(Unit(state, step, spec))
         return await _run_items(state, step, spec)
     except (BindingError, LimitExceeded) as error:
         return _failed(state, step, spec, error)
@@ -69,21 +69,39 @@ def _blocked(state: RunState, step: PlanStep, waits: Mapping[str, StepOutcome]) 
     return None if condition is None else ("condition", condition)
 
 
+WORST_FIRST: Sequence[StepStatus] = ("failed", "unknown", "cancelled", "skipped", "succeeded")
+
+
+@dataclass(slots=True)
+class Siblings:
+    """What the items of one mapped step know of each other in this process."""
+
+    done: int = 0
+    failed: bool = False
+    """Then no further item starts: the step has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of a mapped step."""
+
+    index: int
+    value: Any
+    siblings: Siblings
+
+
 class Unit:
     """One call of an action: a whole step, or one item of a mapped one."""
 
-    def __init__(
-        self, state: RunState, step: PlanStep, spec: ActionSpec, index: int | None = None, item: Any = None
-    ) -> None:
+    def __init__(self, state: RunState, step: PlanStep, spec: ActionSpec, item: Item | None = None) -> None:
         self.state = state
         self.step = step
         self.spec = spec
         self.item = item
-        self.index = index
-        self.name = step.id if index is None else f"{step.id}[{index}]"
+        self.name = step.id if item is None else f"{step.id}[{item.index}]"
         self.attempts = 0
         key = f"{state.context.run_id}:{REVISION}:{step.id}"
-        self.key = key if index is None else f"{key}:{index}"
+        self.key = key if item is None else f"{key}:{item.index}"
 
     async def attempt(self, arguments: Mapping[str, Any], number: int) -> Returned:
         """Call the action once."""
@@ -144,16 +162,19 @@ class Unit:
         self.state.publisher.publish("step_progress", self.step.id, progress=progress, message=message)
 
 
-async def _run_unit(state: RunState, step: PlanStep, unit: Unit) -> StepOutcome:
+async def _run_unit(unit: Unit) -> StepOutcome:
     """Run one call with its limits, attempts and intent."""
-    spec = unit.spec
-    arguments, inputs_hash = bind_inputs(step, spec, state.bindings, unit.item)
+    state, step, spec = unit.state, unit.step, unit.spec
+    item = None if unit.item is None else unit.item.value
+    arguments, inputs_hash = bind_inputs(step, spec, state.bindings, item)
     state.arrived(step.id)
     async with state.gates.hold(spec, step.priority):
         if state.stop_reason is not None:
             return _skipped(step, spec, "stopped", f"the run stopped: {state.stop_message}")
+        if unit.item is not None and unit.item.siblings.failed:
+            return _skipped(step, spec, "stopped", "another item had failed")
         started_at = datetime.now(UTC)
-        if unit.index is None:
+        if unit.item is None:
             state.publisher.publish("step_start", step.id, attempt=1)
         outcome = StepOutcome(
             step_id=step.id, ref=spec.ref, status="succeeded", inputs_hash=inputs_hash, started_at=started_at
@@ -175,10 +196,8 @@ async def _run_unit(state: RunState, step: PlanStep, unit: Unit) -> StepOutcome:
             outcome = replace(outcome, status="failed", error_type=failure.error_type, error=failure.error)
         else:
             outcome = replace(outcome, value=value, blobs=blobs)
-            if unit.index is None:
+            if unit.item is None:
                 state.results[step.id] = (spec, live, False)
-            elif blobs:
-                unit.item = None  # not needed any more; the value is loaded with the others
         return replace(outcome, attempts=unit.attempts, finished_at=datetime.now(UTC))
 
 
@@ -215,34 +234,29 @@ async def _run_items(state: RunState, step: PlanStep, spec: ActionSpec) -> StepO
         )
     started_at = datetime.now(UTC)
     state.publisher.publish("step_start", step.id, details={"items": len(todo)})
-    outcomes: list[StepOutcome] = []
+    siblings = Siblings()
 
-    def count(record: Mapping[str, Any]) -> None:
-        outcomes.append(StepOutcome.from_record(record))
-        done = len(outcomes)
-        state.publisher.publish(
-            "step_progress", step.id, progress=done / len(todo), details={"items": done, "of": len(todo)}
-        )
+    def count(_: object) -> None:
+        siblings.done += 1
+        facts = {"items": siblings.done, "of": len(todo)}
+        state.publisher.publish("step_progress", step.id, progress=siblings.done / len(todo), details=facts)
 
-    window = Window(state.limits.window)
-    calls = [_item_call(state, step, spec, at, item) for at, item in enumerate(todo)]
-    records = await window.gather(calls, count)
+    units = [Unit(state, step, spec, Item(at, value, siblings)) for at, value in enumerate(todo)]
+    calls = [_item_call(unit, siblings) for unit in units]
+    records = await Window(state.limits.window).gather(calls, count)
     if not todo:
         state.arrived(step.id)
     ordered = [StepOutcome.from_record(record) for record in records]
     return await _gather(state, step, spec, ordered, started_at)
 
 
-def _item_call(
-    state: RunState, step: PlanStep, spec: ActionSpec, at: int, item: Any
-) -> Callable[[], Awaitable[dict[str, Any]]]:
-    unit = Unit(state, step, spec, at, item)
-
+def _item_call(unit: Unit, siblings: Siblings) -> Callable[[], Awaitable[dict[str, Any]]]:
     async def run() -> dict[str, Any]:
         try:
-            outcome = await _run_unit(state, step, unit)
+            outcome = await _run_unit(unit)
         except BindingError as error:
-            outcome = _failed(state, step, spec, error)
+            outcome = _failed(unit.state, unit.step, unit.spec, error)
+        siblings.failed = siblings.failed or outcome.failed
         return outcome.to_record()
 
     return lambda: nested(unit.name, run)
@@ -251,12 +265,11 @@ def _item_call(
 async def _gather(
     state: RunState, step: PlanStep, spec: ActionSpec, items: list[StepOutcome], started_at: datetime
 ) -> StepOutcome:
-    """Make one outcome of those of the items: the first failure, or the list of what they returned."""
+    """Make one outcome of those of the items: the first of the worst, or the list of what they returned."""
     attempts = sum(item.attempts for item in items)
     now = datetime.now(UTC)
-    bad = next(((at, item) for at, item in enumerate(items) if item.status != "succeeded"), None)
-    if bad is not None:
-        at, item = bad
+    at, item = min(enumerate(items), key=lambda entry: WORST_FIRST.index(entry[1].status), default=(0, None))
+    if item is not None and item.status != "succeeded":
         done = sum(one.status == "succeeded" for one in items)
         error = f"item {at}: {item.error} ({done} of {len(items)} items succeeded)"
         return replace(item, error=error, attempts=attempts, inputs_hash=None, started_at=started_at, finished_at=now)

@@ -358,3 +358,26 @@ async def test_the_deadline_of_a_run_ends_it_as_failed() -> None:
     )
     assert ("failed", "cancelled") == (result.status, result.outcomes["h"].status)
     assert "run_timeout" in (result.errors[-1].error or "")
+
+
+async def test_when_one_item_fails_no_further_item_starts_and_the_outcome_says_which() -> None:
+    """The step has failed; starting the rest would be work for nothing."""
+    ran: list[int] = []
+
+    @action
+    async def work(a: int) -> int:
+        ran.append(a)
+        if a == 2:
+            raise ValueError("two")
+        return a
+
+    runner = Runner(work, limits=Limits(concurrency=1))
+    plan = make_plan({"id": "m", "action": "work", "for_each": [1, 2, 3, 4], "inputs": {"a": "${item}"}})
+    outcome = (await runner.run(plan)).outcomes["m"]
+
+    assert [1, 2] == ran
+    assert ("failed", "ValueError", "item 1: two (1 of 4 items succeeded)") == (
+        outcome.status,
+        outcome.error_type,
+        outcome.error,
+    )
