@@ -14,6 +14,7 @@ from goalgraph.settings import Settings
 from planner.catalog import ActionCatalog
 from planner.context import NodeContext
 from planner.drafting import LanguageModel, OpenAIModel
+from planner.limits import Limits
 from planner.node_planner import NodePlanner
 from planner.service import PlannerService
 
@@ -39,7 +40,7 @@ class PlannerOpening(AbstractAsyncContextManager[NodePlanner], Awaitable[NodePla
         return self._planner
 
 
-def open_planner(
+def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
     *,
     actions: Iterable[object] = (),
     catalog: ActionCatalog | None = None,
@@ -49,6 +50,7 @@ def open_planner(
     resources: Mapping[str, Any] | None = None,
     checkpointer: BaseCheckpointSaver[Any] | None = None,
     context: NodeContext | None = None,
+    limits: Limits | None = None,
 ) -> PlannerOpening:
     """Put a planner together.
 
@@ -65,6 +67,7 @@ def open_planner(
         resources: What parameters marked `Resource("name")` receive.
         checkpointer: Any LangGraph saver, for runs that outlive the process.
         context: Who calls; the local user by default.
+        limits: Bounds of every plan and run, in place of those of the settings.
 
     Raises:
         RegistrationError: one of `actions` cannot become an action; the message says what to change.
@@ -81,7 +84,7 @@ def open_planner(
         catalog,
         opened or (None if isinstance(llm, str) else llm),
         checkpointer=checkpointer or InMemorySaver(),
-        limits=settings.limits(),
+        limits=limits or settings.limits,
         resources=resources,
     )
     if opened is not None:

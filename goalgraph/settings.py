@@ -1,6 +1,5 @@
 """Settings of the application, read once from the environment: the only place that reads it."""
 
-from datetime import timedelta
 from pathlib import Path
 
 from pydantic import AliasChoices, Field, SecretStr
@@ -12,7 +11,9 @@ from planner.limits import Limits
 class Settings(BaseSettings):
     """What the environment says, with the prefix `GOALGRAPH_`; each field can also be given by hand."""
 
-    model_config = SettingsConfigDict(env_prefix="GOALGRAPH_", extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="GOALGRAPH_", env_nested_delimiter="__", extra="ignore", populate_by_name=True
+    )
 
     data_dir: Path = Path(".goalgraph")
     """Where the embedded stores keep their data."""
@@ -25,20 +26,5 @@ class Settings(BaseSettings):
     )
     model_timeout: float = 60.0
     """Seconds for one model call."""
-    step_timeout: float = 600.0
-    """Seconds for an action that declares no timeout."""
-    run_timeout: float = 86_400.0
-    concurrency: int = 64
-    """Actions of one run that work at the same time."""
-    max_cost: float | None = None
-    max_tokens: int | None = None
-
-    def limits(self) -> Limits:
-        """Return the bounds that these settings give."""
-        return Limits(
-            step_timeout=timedelta(seconds=self.step_timeout),
-            run_timeout=timedelta(seconds=self.run_timeout),
-            concurrency=self.concurrency,
-            cost=self.max_cost,
-            tokens=self.max_tokens,
-        )
+    limits: Limits = Limits()
+    """Bounds of every plan and run, one by one: `GOALGRAPH_LIMITS__STEPS=500`, `…__STEP_TIMEOUT=PT30S`."""

@@ -12,7 +12,8 @@ PlannerError
 ├── MissingResource (LookupError)               an action asks for what the application did not provide
 ├── UnstorableOutput (TypeError)                an output is neither plain data nor has a codec
 ├── LimitExceeded (RuntimeError)                a bound of `Limits` was met
-├── RunConflict (ValueError)                    a run id is used again with another plan
+├── RunConflict (ValueError)                    a run id is used again with another plan, owner or inputs
+├── UnknownQuestion (KeyError, ValueError)      an answer is given to what a run does not ask
 ├── RunFailed (RuntimeError)                    what `ExecutionResult.raise_for_failure()` raises
 └── ModelError (RuntimeError)                   the language model gave no usable answer
     ├── ModelRefused                            it declined
@@ -110,7 +111,15 @@ class LimitExceeded(PlannerError, RuntimeError):
 
 
 class RunConflict(PlannerError, ValueError):
-    """A run id was used again with another plan."""
+    """A run id was used again with another plan, by somebody else, or with other inputs."""
+
+
+class UnknownQuestion(PlannerError, KeyError, ValueError):
+    """An answer was given to a question that the run does not ask."""
+
+    def __init__(self, question: str, asked: Sequence[str]) -> None:
+        super().__init__(f"the run asks nothing under the id {question!r}; it asks {', '.join(asked) or 'nothing'}")
+        self.question = question
 
 
 class RunFailed(PlannerError, RuntimeError):

@@ -1,5 +1,6 @@
 """What happens while planning and running, as values, and the one place that tells listeners."""
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable
@@ -47,7 +48,7 @@ class ExecutionEvent:
     error: str | None = None
     """What failed, in words; it names the type of the error and the place."""
     seq: int = 0
-    """1, 2, 3 … within the run, without gaps."""
+    """1, 2, 3 … without gaps, within one execution of the run; a resumed one counts anew."""
     run_id: str = ""
     time: datetime | None = None
     """UTC."""
@@ -93,5 +94,10 @@ async def emit(callback: EventCallback[E_contra] | None, event: E_contra) -> Non
         answer = callback(event)
         if inspect.isawaitable(answer):
             await answer
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        logger.warning("an event listener was cancelled on %s", getattr(event, "phase", event))
     except Exception:  # a listener must not change the outcome of what it listens to
         logger.warning("an event listener failed on %s", getattr(event, "phase", event), exc_info=True)

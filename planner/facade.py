@@ -112,7 +112,7 @@ class PlanningFacade(ABC):
             candidates=candidates,
             max_iter=max_iter,
             max_tokens=max_tokens,
-            **self._asked_by(identity),
+            **self.asked_by(identity),
         )
         return await self.plan_with_context(context, on_event=on_event)
 
@@ -278,7 +278,7 @@ class PlanningFacade(ABC):
             preferred_external_keys=preferred_external_keys,
             wants=wants,
             candidates=candidates,
-            **self._asked_by(identity),
+            **self.asked_by(identity),
         )
         context = self.caller.run_context(
             None,
@@ -346,7 +346,7 @@ class PlanningFacade(ABC):
             preferred_external_keys=preferred_external_keys,
             wants=wants,
             candidates=candidates,
-            **self._asked_by(identity),
+            **self.asked_by(identity),
         )
         context = self.caller.run_context(
             exec_id,
@@ -363,7 +363,7 @@ class PlanningFacade(ABC):
         request = _to_run(planned, planning, context, execution_events_cb, run_drafts=run_drafts)
         return planned, None if request is None else self.start(request, on_complete)
 
-    def _asked_by(self, identity: RequestIdentity | None) -> dict[str, Any]:
+    def asked_by(self, identity: RequestIdentity | None) -> dict[str, Any]:
         """Whose roles count, and what is not offered: a flow must not plan itself into its own plan."""
         own = self.caller.graph_id
         return {"identity": identity or self.caller.identity, "exclude_actions": (own,) if own else ()}

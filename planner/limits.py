@@ -1,7 +1,8 @@
 """The bounds that keep one plan or one run from taking everything; every error names the bound it met."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,3 +32,10 @@ class Limits:
     """Step tasks that are open at the same time; keeps LangGraph's bookkeeping linear (planning.md section 6)."""
     grace: timedelta = timedelta(seconds=30)
     """How long running steps may go on after another one failed or the run was cancelled."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value: Any = getattr(self, field.name)
+            amount = value.total_seconds() if isinstance(value, timedelta) else value
+            if amount is not None and (amount < 0 or (amount == 0 and field.name != "grace")):
+                raise ValueError(f"the limit {field.name!r} has to be more than 0, not {value}")

@@ -1,6 +1,7 @@
 """`NodePlanner`: the caller's facade, which fills in who calls and from which LangGraph node."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -28,8 +29,9 @@ class NodePlanner(PlanningFacade):
     def __init__(self, service: PlannerService, node_ctx: Any = None) -> None:
         self.service = service
         self.node_ctx: Any = node_ctx or NodeContext()
-        self.execute = self.execute_plan
-        """Run `plan` and return what became of it: `execute_plan` under aethergraph's name."""
+
+    execute = PlanningFacade.execute_plan
+    """Run a plan and return what became of it: `execute_plan` under aethergraph's name."""
 
     @classmethod
     def from_config(cls, service: PlannerService, config: RunnableConfig | Runtime[Any]) -> "NodePlanner":
@@ -39,7 +41,8 @@ class NodePlanner(PlanningFacade):
             service: What plans and runs.
             config: The `RunnableConfig` or `Runtime` that LangGraph passes to the node. `user_id`, `org_id`, `roles`,
                 `session_id`, `agent_id`, `app_id` and `graph_id` come from `configurable`, or from the context of a
-                `Runtime`; the session is the thread where nothing else is said.
+                `Runtime`; the session is the thread where nothing else is said. Whoever sets these decides what may be
+                called, so a server has to fill them in itself.
         """
         return cls(service, _from_runtime(config) if isinstance(config, Runtime) else _from_config(config))
 
@@ -56,7 +59,9 @@ class NodePlanner(PlanningFacade):
     async def plan_with_context(
         self, ctx: PlanningContext, *, on_event: PlanningEventCallback | None = None
     ) -> PlanResult:
-        """Draft a plan for a request that is already one value."""
+        """Draft a plan for a request that is already one value; the node's identity counts where it names none."""
+        if ctx.identity == RequestIdentity():
+            ctx = replace(ctx, **self.asked_by(None))
         return await self.service.plan_with_context(ctx, on_event=on_event)
 
     async def parse_inputs(
@@ -116,10 +121,11 @@ def _from_runtime(runtime: Runtime[Any]) -> NodeContext:
 
 
 def _context(known: Mapping[str, Any], *, thread_id: Any, graph_id: Any, node_id: Any, run_id: Any) -> NodeContext:
+    roles: Any = known.get("roles") or ()
     identity = RequestIdentity(
         user_id=str(known.get("user_id") or "local"),
         org_id=str(known.get("org_id") or "local"),
-        roles=tuple(known.get("roles") or ()),
+        roles=(roles,) if isinstance(roles, str) else tuple(roles),
     )
     return NodeContext(
         identity=identity,

@@ -17,7 +17,7 @@ from planner.plan import CandidatePlan, Patch, ValidationIssue, ValidationResult
 
 def check(request: Request) -> Ending:
     """Say everything that is wrong with a plan, and what could be mended."""
-    console, limits = people(), request.settings().limits()
+    console, limits = people(), request.settings().limits
     catalog, inputs = request.load_catalog(), request.inputs()
     decoded = read_plan(request.subject, limits)
     if decoded.plan is None:

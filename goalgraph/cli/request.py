@@ -55,7 +55,7 @@ def read_settings(model: str | None = None, base_url: str | None = None) -> Sett
         settings = Settings()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = "_".join(str(part) for part in first["loc"]).upper()
+        field = "__".join(str(part) for part in first["loc"]).upper()
         raise CommandError(f"the setting GOALGRAPH_{field} is wrong: {first['msg']}") from None
     given = {"model": model, "base_url": base_url}
     return settings.model_copy(update={name: value for name, value in given.items() if value})

@@ -33,9 +33,9 @@ def run(request: Request, dry_run: bool, run_drafts: bool) -> Ending:  # noqa: F
 def _run_file(request: Request, *, dry_run: bool) -> Ending:
     console, settings = people(), request.settings()
     catalog, inputs = request.load_catalog(), request.inputs()
-    decoded = read_plan(request.subject, settings.limits())
+    decoded = read_plan(request.subject, settings.limits)
     plan = decoded.plan
-    result = None if plan is None else validate(plan, catalog, inputs, limits=settings.limits())
+    result = None if plan is None else validate(plan, catalog, inputs, limits=settings.limits)
     code = Exit.INVALID_PLAN if result is None else verdict(result, decoded.issues)
     if plan is not None and (dry_run or code is not Exit.OK):
         console.print(plan_tree(plan))

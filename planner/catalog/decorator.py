@@ -111,7 +111,7 @@ def action(  # noqa: PLR0913 - what an action can be told
         roles: Who may call it: identities with any of these.
         cost: What a call is expected to take; a plain number is an amount.
         max_concurrency: Calls that one run makes at the same time.
-        rate: Calls a second, or a `Rate`, over the whole process.
+        rate: Calls a second, or a `Rate`, over all runs of one planner.
 
     Raises:
         ValueError: an option is out of its range.

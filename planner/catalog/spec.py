@@ -40,7 +40,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """At most `calls` calls every `per` seconds, over all steps of a process."""
+    """`calls` calls every `per` seconds in the long run, over all runs of one planner.
+
+    After a pause up to `calls` may follow each other at once; then they come as they would leak from a bucket.
+    """
 
     calls: float
     per: float = 1.0

@@ -93,6 +93,8 @@ class _Writer:
         kind = type(value)
         if value is None or kind in ATOMS:
             self.size += len(value) if isinstance(value, str | bytes) else 8
+            if (reason := _unwritable(value)) is not None:
+                raise UnstorableOutput(f"{_place(path)} {reason}")
             return value
         if len(path) > MAX_DEPTH:
             raise UnstorableOutput(f"{_place(path[:6])}… is nested deeper than {MAX_DEPTH} levels, or contains itself")
@@ -188,6 +190,18 @@ def describe(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" if fault["loc"] else fault["msg"] for fault in faults[:5]
     )
+
+
+def _unwritable(value: object) -> str | None:
+    """Say what of a plain value no store can write: LangGraph's serialiser has 64-bit integers and UTF-8."""
+    if type(value) is int and not -(2**63) <= value < 2**64:
+        return "is an integer of more than 64 bits; return it as text"
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "is a text with a lone surrogate; decode it with errors='replace'"
+    return None
 
 
 def _key(key: object, path: Sequence[str | int]) -> str:

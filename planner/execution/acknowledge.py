@@ -5,7 +5,7 @@ survives a crash (planning.md section 6). Dependents wait for the acknowledgemen
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -22,6 +22,8 @@ class Acknowledgements:
     """One future for each task, done when its writes have been stored, or failed when they were refused."""
 
     def __init__(self) -> None:
+        self.on_refused: Callable[[BaseException], None] = lambda _: None
+        """Told at once of any refused write, also of tasks that nobody waits for."""
         self._by_task: dict[str, asyncio.Future[None]] = {}
 
     def of(self, task_id: str) -> asyncio.Future[None]:
@@ -43,6 +45,7 @@ class Acknowledgements:
         if not future.done():
             future.set_exception(error)
             future.exception()  # a task that nobody depends on is not "never retrieved"
+        self.on_refused(error)
 
 
 class AcknowledgingSaver(BaseCheckpointSaver[Any]):

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -14,7 +14,8 @@ from tenacity.wait import wait_base
 
 from planner.catalog import ActionSpec, Codecs, conform, to_plain
 from planner.catalog.values import Codec
-from planner.errors import BindingError, LimitExceeded, PlannerError
+from planner.errors import BindingError, LimitExceeded, PlannerError, UnstorableOutput
+from planner.execution.secrets import secret_within
 from planner.plan.bindings import show
 from planner.plan.value_check import brief, literal_faults
 
@@ -59,43 +60,49 @@ class InnerTasks:
     """The actions that work now, so that a run can stop them. One that ignores its cancellation is left behind."""
 
     def __init__(self) -> None:
-        self._running: set[asyncio.Task[Any]] = set()
-        self._stopped: set[asyncio.Task[Any]] = set()
-
-    def __len__(self) -> int:
-        return len(self._running)
+        self._running: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
+        """Each with a future that ends the wait for it."""
+        self._stopped = False
 
     def stop(self) -> None:
-        """Cancel everything that works."""
+        """Cancel everything that works, and let nothing begin; after `LINGER` nobody waits any more."""
+        self._stopped = True
         for task in self._running:
-            self._stopped.add(task)
             task.cancel()
+        asyncio.get_running_loop().call_later(LINGER, self._leave_all)
 
     async def run(self, work: Coroutine[Any, Any, Any], timeout: timedelta) -> Any:
         """Run `work` as a task of its own and return what it returns.
 
         Raises:
             AttemptTimeout: it took longer than `timeout`.
-            Stopped: `stop` was called.
+            Stopped: `stop` was called, now or before.
         """
-        task = asyncio.create_task(work)
-        self._running.add(task)
+        if self._stopped:
+            work.close()
+            raise Stopped
+        task, left = asyncio.create_task(work), asyncio.get_running_loop().create_future()
+        self._running[task] = left
         try:
-            done, _ = await asyncio.wait({task}, timeout=timeout.total_seconds())
-            if not done:
-                await self._leave(task)
-                raise AttemptTimeout(f"it did not finish within {timeout.total_seconds():g} s")
+            await asyncio.wait((task, left), timeout=timeout.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
+            if task.done() and not task.cancelled():
+                return task.result()
+            if self._stopped:
+                raise Stopped
             if task.cancelled():
-                if task in self._stopped:
-                    raise Stopped
                 raise ActionExit("the action was cancelled by itself")
-            return task.result()
+            await self._leave(task)
+            raise AttemptTimeout(f"it did not finish within {timeout.total_seconds():g} s")
         except asyncio.CancelledError:
             await self._leave(task)
             raise
         finally:
-            self._running.discard(task)
-            self._stopped.discard(task)
+            del self._running[task]
+
+    def _leave_all(self) -> None:
+        for left in self._running.values():
+            if not left.done():
+                left.set_result(None)
 
     @staticmethod
     async def _leave(task: asyncio.Task[Any]) -> None:
@@ -109,15 +116,15 @@ async def guarded(call: Awaitable[Any]) -> Any:
     """Await an action; `SystemExit` would end the event loop, so it becomes an error of the action."""
     try:
         return await call
-    except SystemExit as error:
-        raise ActionExit(f"the action tried to exit the process ({error.code!r})") from error
+    except (SystemExit, GeneratorExit) as error:
+        raise ActionExit(f"the action tried to exit the process ({error!r})") from error
 
 
-def check_output(spec: ActionSpec, value: Any, codecs: Codecs, limit: int) -> Returned:
+def check_output(spec: ActionSpec, value: Any, codecs: Codecs, limit: int, secrets: Mapping[str, str]) -> Returned:
     """Turn what an action returned into plain data of the declared type.
 
     Raises:
-        UnstorableOutput: a part is neither plain nor has a codec.
+        UnstorableOutput: a part is neither plain nor has a codec, or holds a secret.
         BindingError: it is not what the action declares.
         LimitExceeded: it is larger than `limit` bytes.
     """
@@ -127,6 +134,8 @@ def check_output(spec: ActionSpec, value: Any, codecs: Codecs, limit: int) -> Re
         raise LimitExceeded(
             "output_bytes", f"{spec.name} returned about {size:,} bytes, more than the {limit:,} of one output"
         )
+    if (name := secret_within(plain.value, secrets)) is not None:
+        raise UnstorableOutput(f"{spec.name} returned the secret {name!r}; outputs are stored, so leave it out")
     returns = spec.returns
     if returns is not None and returns.adapter is not None:
         # parts with a codec are gone from the plain form, so there the value itself is checked

@@ -8,8 +8,10 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from planner.errors import RunConflict
-from planner.execution.executor import PlanExecutor, RunRequest
+from planner.execution.executor import PlanExecutor
 from planner.execution.outcome import ExecutionResult, RunStatus
+from planner.execution.request import RunRequest
+from planner.execution.summary import not_advanced
 
 logger = logging.getLogger("goalgraph")
 
@@ -28,10 +30,10 @@ class BackgroundExecutionHandle:
     def __init__(self, executor: PlanExecutor, request: RunRequest, on_complete: OnComplete | None) -> None:
         self.id = request.context.run_id
         self.plan_id = request.plan.id
-        self.callback_error: Exception | None = None
+        self.callback_error: BaseException | None = None
         self._executor = executor
         self._request = request
-        self._on_complete = on_complete
+        self._callbacks: list[OnComplete] = [] if on_complete is None else [on_complete]
         self._cancelled = False
         self._status: RunStatus = "pending"
         self.task: asyncio.Task[ExecutionResult] = asyncio.create_task(
@@ -50,7 +52,7 @@ class BackgroundExecutionHandle:
         """Ask the run to stop: its actions are cancelled and nothing new starts.
 
         Returns:
-            Whether the run could still be stopped. `wait()` returns what became of it.
+            Whether the run was still going on. `wait()` returns what became of it, which may still be a success.
         """
         if self.task.done() or self._status not in ("pending", "running"):
             return False
@@ -73,7 +75,7 @@ class BackgroundExecutionHandle:
         except asyncio.CancelledError:  # the event loop closes, or somebody cancelled the task itself
             await self._complete(self._ended("cancelled", "Cancelled: the background task was cancelled"))
             raise
-        except Exception as error:  # a store that failed ends this run, and its caller has to hear of it
+        except BaseException as error:  # a store that failed, or what no action should raise: its caller has to hear
             logger.exception("background run %s failed", self.id)
             result = self._ended("failed", f"{type(error).__name__}: {error}")
         await self._complete(result)
@@ -85,20 +87,23 @@ class BackgroundExecutionHandle:
         self._status = "running"
         return await self._executor.execute(self._request)
 
+    def attach(self, on_complete: OnComplete) -> None:
+        """Call `on_complete` as well, when the run has ended."""
+        self._callbacks.append(on_complete)
+
     async def _complete(self, result: ExecutionResult) -> None:
         self._status = result.status
-        if self._on_complete is None:
-            return
-        try:
-            answer = self._on_complete(result)
-            if inspect.isawaitable(answer):
-                await answer
-        except Exception as error:  # a callback must not change the outcome of the run
-            self.callback_error = error
-            logger.exception("on_complete of run %s failed", self.id)
+        while self._callbacks:
+            try:
+                answer = self._callbacks.pop(0)(result)
+                if inspect.isawaitable(answer):
+                    await answer
+            except Exception as error:  # a callback must not change the outcome of the run
+                self.callback_error = error
+                logger.exception("on_complete of run %s failed", self.id)
 
     def _ended(self, status: RunStatus, error: str) -> ExecutionResult:
-        return self._executor.ended(self._request, status, error)
+        return not_advanced(self._request, status, error)
 
 
 class BackgroundRuns:

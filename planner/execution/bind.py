@@ -13,6 +13,7 @@ from pydantic import SecretStr, TypeAdapter
 
 from planner.catalog import ActionSpec, Slot, conform, to_plain
 from planner.errors import BindingError, UnstorableOutput
+from planner.execution.secrets import secret_within, secrets_in
 from planner.plan import Condition, PlanStep, Reference, Template, parse_text
 from planner.plan.bindings import Location, show
 from planner.plan.value_check import brief, literal_faults
@@ -86,13 +87,19 @@ def resolve(value: Any, values: Values, item: Any, location: Location) -> Any:
     return value
 
 
-def bind_inputs(step: PlanStep, spec: ActionSpec, values: Values, item: Any) -> tuple[dict[str, Any], str]:
+def bind_inputs(
+    step: PlanStep, spec: ActionSpec, values: Values, item: Any, secrets: Mapping[str, str]
+) -> tuple[dict[str, Any], str]:
     """Return the arguments of the action, in the types it asks for, and a hash of the values they came from.
 
     Raises:
         BindingError: a value is not there or does not fit; the message names the step and the input.
     """
     plain = {name: resolve(value, values, item, (step.id, name)) for name, value in step.inputs.items()}
+    if spec.kind == "flow":
+        for name, value in plain.items():
+            if secrets_in({name: value}) or secret_within(value, secrets):
+                raise BindingError(f"{step.id}.{name}", "a flow's state is stored, so it cannot be given a secret")
     arguments = {name: _typed(spec.input(name), value, f"{step.id}.{name}") for name, value in plain.items()}
     return arguments, fingerprint(plain)
 
@@ -147,9 +154,16 @@ def _alike(value: Any, other: Any, place: str) -> Any:
 
 
 def fingerprint(value: Any) -> str:
-    """Return 16 hexadecimal digits of the content of plain data; secrets count by their name only."""
-    content = pydantic_core.to_json(value, bytes_mode="base64", fallback=repr, inf_nan_mode="strings")
+    """Return 16 hexadecimal digits of the content of plain data; secrets and live objects count by their type only."""
+    try:
+        content = pydantic_core.to_json(value, bytes_mode="base64", fallback=_kind, inf_nan_mode="strings")
+    except ValueError:  # a lone surrogate, which JSON cannot carry
+        content = repr(value).encode(errors="surrogatepass")
     return sha256(content).hexdigest()[:16]
+
+
+def _kind(value: object) -> str:
+    return f"<{type(value).__module__}.{type(value).__qualname__}>"
 
 
 def _text(text: str, values: Values, item: Any, location: Location) -> Any:

@@ -9,6 +9,7 @@ for each open task whenever one of them finishes.
 
 import asyncio
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -17,14 +18,16 @@ from langgraph.func import entrypoint  # pyright: ignore[reportMissingTypeStubs]
 from langgraph.pregel import Pregel  # pyright: ignore[reportMissingTypeStubs]  # typed in its source, without a py.typed
 
 from planner.execution.blobs import load
+from planner.execution.langgraph_tasks import current_task_id, named_task
 from planner.execution.outcome import RECORD_VERSION, PendingInterrupt, StepOutcome
+from planner.execution.secrets import without
 from planner.execution.state import RunState
-from planner.execution.step import current_task_id, named_task, run_step
+from planner.execution.step import run_step
 from planner.execution.window import Window
 from planner.plan import PlanStep
 
 
-def build_graph(state: RunState, saver: BaseCheckpointSaver[Any] | None) -> Pregel[Any, Any, Any, Any]:
+def make_graph(state: RunState, saver: BaseCheckpointSaver[Any] | None) -> Pregel[Any, Any, Any, Any]:
     """Return the graph whose one run advances `state`."""
     body = _Body(state)
 
@@ -62,18 +65,36 @@ class _Body:
     async def run(self, start: dict[str, Any]) -> dict[str, Any]:
         """Call every step and return the records of their outcomes."""
         state = self.state
-        state.started_at = start["started_at"]
+        if state.acknowledgements is not None:
+            state.acknowledgements.on_refused = self._fatal
         self._ready(step_id for step_id, count in self.unmet.items() if count == 0)
         await self._call()
-        if state.interrupts:
-            raise GraphInterrupt(())  # empty: the flows' own interrupts are stored where they were raised
+        if state.interrupts and state.stop_reason is None:
+            raise GraphInterrupt(())  # empty: the questions are stored where they were asked
+        for step_id in self.order:
+            if step_id not in self.records:  # it asked, or waits for one that does, and the run has been stopped
+                self._stopped(step_id)
+        state.interrupts.clear()
         return {
             "v": RECORD_VERSION,
-            "plan_id": state.plan.id,
             "stop": state.stop_reason,
+            "stop_message": state.stop_message,
             "records": self.records,
             "start": start,
         }
+
+    def _stopped(self, step_id: str) -> None:
+        outcome = StepOutcome(
+            step_id=step_id,
+            ref=self.state.specs[step_id].ref,
+            status="skipped",
+            reason="stopped",
+            error=f"the run stopped: {self.state.stop_message}",
+            finished_at=datetime.now(UTC),
+        )
+        self.records[step_id] = outcome.to_record()
+        self.state.outcomes[step_id] = outcome
+        self._publish(outcome)
 
     async def _call(self) -> None:
         """Call the steps in their order until all have been settled, or what is left waits for a person."""
@@ -109,13 +130,20 @@ class _Body:
                 return
             error = future.exception()
             if isinstance(error, GraphBubbleUp):
-                self._waiting(step_id, error)
+                self._guarded(self._waiting, step_id, error)
             elif error is not None:
                 self._fatal(error)
             else:
-                self._returned(step_id, future.result())
+                self._guarded(self._returned, step_id, future.result())
 
         return done
+
+    def _guarded(self, call: Callable[..., None], *arguments: Any) -> None:
+        """Call something from a callback, where an exception would be lost and the run would wait for ever."""
+        try:
+            call(*arguments)
+        except Exception as error:  # noqa: BLE001 - it ends the run, in the task that runs it
+            self._fatal(error)
 
     def _returned(self, step_id: str, record: dict[str, Any]) -> None:
         """Settle the step when its record is acknowledged: at once if that was in an earlier life of the run."""
@@ -128,9 +156,11 @@ class _Body:
         stored = acknowledgements.of(here)
 
         def settle(_: object) -> None:
+            if stored.cancelled():
+                return
             error = stored.exception()
             if error is None:
-                self._acknowledged(step_id, record)
+                self._guarded(self._acknowledged, step_id, record)
             else:
                 self._fatal(error)
 
@@ -181,10 +211,7 @@ class _Body:
         publish = self.state.publisher.publish
         match outcome.status:
             case "succeeded":
-                spec, value, mapped = self.state.results[outcome.step_id]
-                outputs = named_outputs(
-                    value, single=spec.single_output, mapped=mapped, names=[slot.name for slot in spec.outputs]
-                )
+                outputs = self.state.named_outputs(outcome.step_id)
                 publish("step_success", outcome.step_id, step_outputs=outputs, attempt=outcome.attempts)
             case "skipped":
                 publish("step_skipped", outcome.step_id, message=outcome.error, details={"reason": outcome.reason})
@@ -193,14 +220,26 @@ class _Body:
                 publish("step_failure", outcome.step_id, error=error, attempt=outcome.attempts, message=outcome.status)
 
     def _waiting(self, step_id: str, error: GraphBubbleUp) -> None:
-        """Keep what a flow asks; what depends on the step ends without an outcome, and is called again on resume."""
+        """Keep what is asked; what depends on the step ends without an outcome, and is called again on resume."""
+        state = self.state
+        if state.acknowledgements is None:
+            outcome = StepOutcome(
+                step_id=step_id,
+                ref=state.specs[step_id].ref,
+                status="failed",
+                error_type="NobodyToAsk",
+                error="it asks a person, and a run without a checkpointer cannot wait for the answer; give one",
+                finished_at=datetime.now(UTC),
+            )
+            self.records[step_id] = outcome.to_record()
+            self._settle(outcome)
+            return
         for interrupt in error.args[0] if error.args else ():
-            pending = PendingInterrupt(id=interrupt.id, step_id=step_id, value=interrupt.value)
+            value = without(interrupt.value, state.secrets)
+            pending = PendingInterrupt(id=interrupt.id, step_id=step_id, value=value)
             if pending not in self.state.interrupts:
                 self.state.interrupts.append(pending)
-                self.state.publisher.publish(
-                    "waiting", step_id, details={"interrupt": interrupt.id, "value": interrupt.value}
-                )
+                self.state.publisher.publish("waiting", step_id, details={"interrupt": interrupt.id, "value": value})
         future = self.state.future(step_id)
         if not future.done():
             future.set_exception(GraphInterrupt(()))
@@ -209,6 +248,7 @@ class _Body:
 
     def _fatal(self, error: BaseException) -> None:
         """End the run in this process: its store refused a write, or something of ours is broken."""
+        self.state.break_off(error)
         if isinstance(error, asyncio.CancelledError):
             self.finished.cancel()
         elif not self.finished.done():
@@ -222,12 +262,3 @@ class _Body:
         if self.open == 0 and self.called >= self.wanted and not self.finished.done():
             self.finished.set_result(None)
             self.more.set()
-
-
-def named_outputs(value: Any, *, single: bool, mapped: bool, names: list[str]) -> dict[str, Any]:
-    """Return a step's whole value by output; for a mapped step each output is a list."""
-    if single:
-        return {"result": value}
-    if mapped:
-        return {name: [one.get(name) for one in value] for name in names}
-    return dict(value)

@@ -94,7 +94,7 @@ class Gates:
 
 
 class Rates:
-    """How often an action may be called, over all runs of one executor."""
+    """How often an action may be called, over all runs of one executor in one event loop."""
 
     def __init__(self) -> None:
         # a limiter belongs to one event loop
@@ -108,13 +108,16 @@ class Rates:
         limiters = self._limiters.setdefault(asyncio.get_running_loop(), {})
         limiter = limiters.get(spec.ref)
         if limiter is None:
-            limiter = limiters[spec.ref] = AsyncLimiter(rate.calls, rate.per)
+            slow = min(1.0, rate.calls)  # the limiter wants room for one call at least
+            limiter = limiters[spec.ref] = AsyncLimiter(rate.calls / slow, rate.per / slow)
         if limiter.has_capacity() and not stopping.is_set():
             await limiter.acquire()
             return
         waits = {asyncio.create_task(limiter.acquire()), asyncio.create_task(stopping.wait())}
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                one.result()
         finally:
             for one in waits:
                 one.cancel()

@@ -1,24 +1,27 @@
 """What the tasks of one run share while this process advances it; everything durable is in the outcomes."""
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import uuid4
 
 from planner.catalog import ActionSpec, Codecs
 from planner.context import RunContext
 from planner.execution.acknowledge import Acknowledgements
-from planner.execution.attempt import InnerTasks, Stopped
+from planner.execution.attempt import LINGER, InnerTasks, Stopped
 from planner.execution.bind import Values
 from planner.execution.gate import Gates
 from planner.execution.outcome import PendingInterrupt, StepOutcome
 from planner.execution.publisher import Publisher
-from planner.execution.secrets import secrets_in
 from planner.limits import Limits
 from planner.plan import CandidatePlan, PlanGraph, PlanStep
 from storage.protocols import BlobStore
+
+ABORT_AFTER = 2 * LINGER
+"""Seconds after which a run that was stopped is ended by force: its store or a listener does not answer."""
 
 StopReason = Literal["failure", "cancelled", "deadline"]
 
@@ -41,6 +44,8 @@ class RunState:
     publisher: Publisher
     acknowledgements: Acknowledgements | None
     """`None` without a saver: then a result is as durable as it gets when it is returned."""
+    secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """The value of each secret among the inputs → its name."""
     stop_on_failure: bool = True
     steps: Mapping[str, PlanStep] = field(init=False)
     process: str = field(default_factory=lambda: uuid4().hex)
@@ -55,18 +60,24 @@ class RunState:
     inner: InnerTasks = field(default_factory=InnerTasks)
     stop_reason: StopReason | None = None
     stop_message: str = ""
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    broken: BaseException | None = None
+    """Why this process can advance the run no further; nothing may be recorded any more."""
+    abort: Callable[[], object] = field(default=lambda: None, repr=False)
+    """Ends the run's task, when it has been stopped and does not end by itself."""
+    bindings: Values = field(init=False, repr=False)
+    """What bindings can reach now."""
     attempts: int = 0
     amount: float = 0.0
     tokens: int = 0
 
     def __post_init__(self) -> None:
         self.steps = {step.id: step for step in self.plan.steps}
-        self.secrets = secrets_in(self.user_inputs)
         self.bindings = Values(self.user_inputs, self.results)
         roots = [step_id for step_id in self.graph.order[: self.limits.window] if not self.graph.edges[step_id]]
         self._expected = set(roots)
-        self._timer: asyncio.TimerHandle | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
 
     def arrived(self, step_id: str) -> None:
         """Note that a first step is ready or done; when all are, priorities are compared and the gate opens."""
@@ -86,10 +97,39 @@ class RunState:
         if self.stop_reason is None:
             self.stop_reason, self.stop_message = reason, message
             self.stopping.set()
+            self._timers.append(self._loop.call_later(max(0.0, grace) + ABORT_AFTER, self.abort))
         if grace <= 0:
             self.inner.stop()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(grace, self.inner.stop)
+        else:
+            self._timers.append(self._loop.call_later(grace, self.inner.stop))
+
+    def break_off(self, error: BaseException) -> None:
+        """Stop everything without recording it: the store refused a write, or something of ours is broken."""
+        if self.broken is None:
+            self.broken = error
+            self.stopping.set()
+            self.inner.stop()
+
+    def report(self, step_id: str, progress: float | None, message: str | None) -> None:
+        """Tell how far a step is; may be called from any thread."""
+
+        def tell() -> None:
+            self.publisher.publish("step_progress", step_id, progress=progress, message=message)
+
+        if threading.get_ident() == self._thread:
+            tell()
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed: an abandoned thread reports to nobody
+            self._loop.call_soon_threadsafe(tell)
+
+    def named_outputs(self, step_id: str) -> dict[str, Any]:
+        """Return a finished step's whole value by output; for a mapped step each output is a list."""
+        spec, value, mapped = self.results[step_id]
+        if spec.single_output:
+            return {"result": value}
+        if mapped:
+            return {slot.name: [one.get(slot.name) for one in value] for slot in spec.outputs}
+        return dict(value)
 
     async def pause(self, seconds: float) -> None:
         """Wait between two attempts, unless the run stops.
@@ -105,9 +145,9 @@ class RunState:
         raise Stopped
 
     def close(self) -> None:
-        """Let go of the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
+        """Let go of the timers."""
+        for timer in self._timers:
+            timer.cancel()
 
     def spend(self, spec: ActionSpec) -> str | None:
         """Count one call of `spec`; return the name of the limit that it would pass, and then do not count it."""

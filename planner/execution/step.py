@@ -1,15 +1,13 @@
 """One step: wait for what it needs, decide whether it runs, run it once or for each item, and say what became of it."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
-from langgraph.func import task  # pyright: ignore[reportMissingTypeStubs]  # typed in its source, without a py.typed
 
-from planner.catalog import ActionContext, ActionSpec
+from planner.catalog import ActionContext, ActionSpec, to_plain
 from planner.catalog.spec import ActionCall
 from planner.errors import BindingError, LimitExceeded
 from planner.execution.attempt import (
@@ -23,11 +21,13 @@ from planner.execution.attempt import (
 )
 from planner.execution.bind import bind_inputs, holds, resolve
 from planner.execution.blobs import live_value, load, set_aside
+from planner.execution.langgraph_tasks import current_task_id, nested
 from planner.execution.outcome import SkipReason, StepOutcome, StepStatus
 from planner.execution.secrets import redact
 from planner.execution.state import RunState
 from planner.execution.window import Window
 from planner.plan import EdgeKind, PlanStep
+from storage.errors import StorageError
 
 REVISION = 0
 """Counts replans of a run; part of the idempotency key."""
@@ -104,7 +104,11 @@ class Unit:
         self.key = key if item is None else f"{key}:{item.index}"
 
     async def attempt(self, arguments: Mapping[str, Any], number: int) -> Returned:
-        """Call the action once."""
+        """Call the action once.
+
+        Raises:
+            Exception: whatever the action raises, or what is wrong with what it returned.
+        """
         state = self.state
         self.attempts = number
         state.attempts += 1
@@ -116,12 +120,12 @@ class Unit:
             attempt=number,
             idempotency_key=self.key,
             identity=state.context.identity,
-            on_report=self._report,
+            on_report=lambda progress, message: state.report(self.step.id, progress, message),
         )
         call = cast("ActionCall", self.spec.call)  # the executor refuses plans with actions that are only described
         work = guarded(call(arguments, context, state.context.resources))
         value = await state.inner.run(work, self.spec.policy.timeout or state.limits.step_timeout)
-        return check_output(self.spec, value, state.codecs, state.limits.output_bytes)
+        return check_output(self.spec, value, state.codecs, state.limits.output_bytes, state.secrets)
 
     async def flow_attempt(self, arguments: Mapping[str, Any], number: int) -> tuple[Any, list[Any]]:
         """Call a flow once, as a task of its own, so that a resumed run goes on inside the attempt that it was in."""
@@ -134,7 +138,7 @@ class Unit:
                 raise
             except Exception as error:  # noqa: BLE001 -- whatever a flow raises is the outcome of the attempt
                 retried = is_retried(error, self.spec.policy.retry)
-                message = redact(_words(error), self.state.secrets)
+                message = _words(error, self.state.secrets)
                 return {"ok": False, "error_type": type(error).__name__, "error": message, "retried": retried}
             value, blobs = await set_aside(returned, self.spec, self.state.blobs, self.state.limits.blob_bytes)
             return {"ok": True, "value": value, "blobs": blobs}
@@ -158,17 +162,16 @@ class Unit:
             await self.state.acknowledgements.of(task_ids[0])
         return found != own
 
-    def _report(self, progress: float | None, message: str | None) -> None:
-        self.state.publisher.publish("step_progress", self.step.id, progress=progress, message=message)
-
 
 async def _run_unit(unit: Unit) -> StepOutcome:
     """Run one call with its limits, attempts and intent."""
     state, step, spec = unit.state, unit.step, unit.spec
     item = None if unit.item is None else unit.item.value
-    arguments, inputs_hash = bind_inputs(step, spec, state.bindings, item)
+    arguments, inputs_hash = bind_inputs(step, spec, state.bindings, item, state.secrets)
     state.arrived(step.id)
     async with state.gates.hold(spec, step.priority):
+        if state.broken is not None:
+            raise state.broken
         if state.stop_reason is not None:
             return _skipped(step, spec, "stopped", f"the run stopped: {state.stop_message}")
         if unit.item is not None and unit.item.siblings.failed:
@@ -179,7 +182,8 @@ async def _run_unit(unit: Unit) -> StepOutcome:
         outcome = StepOutcome(
             step_id=step.id, ref=spec.ref, status="succeeded", inputs_hash=inputs_hash, started_at=started_at
         )
-        if spec.policy.idempotent == "no" and await unit.was_in_flight():
+        # a flow has checkpoints of its own, so it goes on where it was instead
+        if spec.policy.idempotent == "no" and spec.kind == "action" and await unit.was_in_flight():
             error = "it was in flight when the run stopped, and may or may not have taken effect"
             return replace(
                 outcome, status="unknown", error_type="UnknownOutcome", error=error, finished_at=datetime.now(UTC)
@@ -188,10 +192,14 @@ async def _run_unit(unit: Unit) -> StepOutcome:
             value, blobs, live = await _call(state, unit, arguments)
         except GraphBubbleUp:
             raise
+        except StorageError:
+            raise  # the effect may be there and its value is lost: the step is not recorded, and runs again
         except Stopped:
+            if state.broken is not None:
+                raise state.broken from None
             message = f"stopped while it worked: {state.stop_message}"
             outcome = replace(outcome, status="cancelled", error_type="Cancelled", error=message)
-        except Exception as error:  # noqa: BLE001 -- whatever an action raises is the outcome of its step
+        except Exception as error:  # noqa: BLE001 - whatever an action raises is the outcome of its step
             failure = _failed(state, step, spec, error)
             outcome = replace(outcome, status="failed", error_type=failure.error_type, error=failure.error)
         else:
@@ -205,8 +213,8 @@ async def _call(state: RunState, unit: Unit, arguments: Mapping[str, Any]) -> tu
     """Return what is recorded of the value, where its blobs went, and the whole value."""
 
     def on_retry(number: int, error: BaseException) -> None:
-        message = redact(_words(error), state.secrets)
-        state.publisher.publish("step_retry", unit.step.id, attempt=number, error=f"{type(error).__name__}: {message}")
+        told = f"{type(error).__name__}: {_words(error, state.secrets)}"
+        state.publisher.publish("step_retry", unit.step.id, attempt=number, error=told)
 
     policy = unit.spec.policy.retry
     if unit.spec.kind == "flow":
@@ -243,7 +251,7 @@ async def _run_items(state: RunState, step: PlanStep, spec: ActionSpec) -> StepO
 
     units = [Unit(state, step, spec, Item(at, value, siblings)) for at, value in enumerate(todo)]
     calls = [_item_call(unit, siblings) for unit in units]
-    records = await Window(state.limits.window).gather(calls, count)
+    records = await Window(state.limits.window).gather(calls, count, lambda: state.broken)
     if not todo:
         state.arrived(step.id)
     ordered = [StepOutcome.from_record(record) for record in records]
@@ -284,23 +292,13 @@ async def _gather(
         started_at=started_at,
         finished_at=now,
     )
-    state.results[step.id] = (spec, await load(outcome, state.blobs, state.codecs), True)
+    values = await load(outcome, state.blobs, state.codecs)
+    size = to_plain(outcome.value).size
+    if size > state.limits.output_bytes:
+        bound = f"more than the {state.limits.output_bytes:,} of one output"
+        raise LimitExceeded("output_bytes", f"the items of {step.id!r} gave about {size:,} bytes, {bound}")
+    state.results[step.id] = (spec, values, True)
     return outcome
-
-
-def nested(name: str, work: Callable[[], Coroutine[Any, Any, Any]]) -> Awaitable[Any]:
-    """Call `work` as a LangGraph task of its own, inside the current one."""
-    return cast("Awaitable[Any]", named_task(work, name)())
-
-
-def named_task(work: Callable[[], Coroutine[Any, Any, Any]], name: str) -> Callable[[], Any]:
-    """Return `work` as a LangGraph task called `name`."""
-    return cast("Callable[[], Any]", task(name=name)(work))
-
-
-def current_task_id() -> str:
-    """Return the id that LangGraph gave the task that runs now; its writes are acknowledged under it."""
-    return str(get_config().get("configurable", {})["__pregel_task_id"])
 
 
 def _skipped(step: PlanStep, spec: ActionSpec, reason: SkipReason, message: str) -> StepOutcome:
@@ -316,10 +314,15 @@ def _failed(state: RunState, step: PlanStep, spec: ActionSpec, error: BaseExcept
         ref=spec.ref,
         status="failed",
         error_type=kind,
-        error=redact(_words(error), state.secrets),
+        error=_words(error, state.secrets),
         finished_at=datetime.now(UTC),
     )
 
 
-def _words(error: BaseException) -> str:
-    return (str(error) or repr(error))[:4000]
+def _words(error: BaseException, secrets: Mapping[str, str]) -> str:
+    """Say what an error says, without secrets; an error that cannot say it is named."""
+    try:
+        text = str(error) or repr(error)
+    except Exception:  # noqa: BLE001 - an action's error may be broken itself
+        text = f"{type(error).__name__}, which cannot be shown"
+    return redact(text, secrets)[:4000]

@@ -205,6 +205,7 @@ class _PlanCheck:
 
     def _when(self, step: PlanStep, condition: Condition) -> Iterator[ValidationIssue]:
         ref, value = Slot("ref"), Slot("value")
+        outside = step.model_copy(update={"for_each": None})  # it decides about the whole step, before there is an item
         if condition.op in ("lt", "le", "gt", "ge"):
             ref, value = Slot("ref", ORDERED), Slot("value", ORDERED)
         elif condition.op in ("in", "not_in"):
@@ -215,8 +216,8 @@ class _PlanCheck:
             yield ValidationIssue("invalid_literal", step.id, "when.ref", str(error), {"location": ["when", "ref"]})
         else:  # `exists` asks whether a key was given, so the user need not give it
             missing = {} if condition.op == "exists" else self.missing
-            yield from ValueCheck(self.scope, step, missing).check(condition.ref, ref, ("when", "ref"))
-        yield from ValueCheck(self.scope, step, self.missing).check(condition.value, value, ("when", "value"))
+            yield from ValueCheck(self.scope, outside, missing).check(condition.ref, ref, ("when", "ref"))
+        yield from ValueCheck(self.scope, outside, self.missing).check(condition.value, value, ("when", "value"))
 
     def _budget(self, limits: Limits) -> None:
         costs = [spec.policy.cost for spec in self.specs.values() if spec is not None]

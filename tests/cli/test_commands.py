@@ -218,8 +218,8 @@ def test_an_input_on_the_command_line_goes_before_the_file(command: CommandLine)
 
 
 def test_a_wrong_setting_is_named(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GOALGRAPH_CONCURRENCY", "many")
+    monkeypatch.setenv("GOALGRAPH_LIMITS__CONCURRENCY", "many")
 
     result = command("plan", "x", "-c", command.catalog, "--want", "forecast")
 
-    assert (result.exit_code, "GOALGRAPH_CONCURRENCY" in result.stderr) == (Exit.USAGE, True)
+    assert (result.exit_code, "GOALGRAPH_LIMITS__CONCURRENCY" in result.stderr) == (Exit.USAGE, True)

@@ -350,6 +350,6 @@ async def test_the_result_raises_on_request(runner: Runner) -> None:
     result = await runner.run(make_plan({"id": "s", "action": "add", "inputs": {"a": 1}}))
     assert result is result.raise_for_failure()
 
-    bad = await runner.run(make_plan())
+    bad = await runner.run(make_plan(), "another")
     with pytest.raises(RunFailed, match="empty"):
         bad.raise_for_failure()

@@ -89,11 +89,15 @@ async def test_what_a_saver_holds_of_a_finished_run() -> None:
     assert found is not None
     stored = found.checkpoint["channel_values"]["__end__"]
     start = stored["start"]
-    assert {"v": 1, "plan_id": plan.id, "stop": None, "records": {"s": result.outcomes["s"].to_record()}} == {
+    assert {"v": 1, "stop": None, "stop_message": "", "records": {"s": result.outcomes["s"].to_record()}} == {
         name: value for name, value in stored.items() if name != "start"
     }
-    assert {"v": 1, "plan_id": plan.id, "refs": {"s": "action:add@0.1.0"}} == {
-        name: value for name, value in start.items() if name != "started_at"
-    }
+    assert {
+        "v": 1,
+        "plan_id": plan.id,
+        "refs": {"s": "action:add@0.1.0"},
+        "owner": ["local", "local"],
+        "inputs_hash": "34118ba02bfda4c5",
+    } == {name: value for name, value in start.items() if name != "started_at"}
     assert start["started_at"].tzinfo is not None
     assert replace(result.outcomes["s"]) == StepOutcome.from_record(stored["records"]["s"])

@@ -1,0 +1,59 @@
+"""Whether a plan may run, and what a dry run shows of it; nothing is called."""
+
+from typing import Any
+
+from planner.catalog import ActionCatalog
+from planner.errors import BindingError
+from planner.execution.bind import Values, resolve
+from planner.execution.outcome import Preview
+from planner.execution.request import RunRequest
+from planner.execution.secrets import masked
+from planner.limits import Limits
+from planner.plan import CandidatePlan, ValidationResult, build_graph, estimate, resolve_step, validate
+from planner.plan.bindings import references_in
+
+
+def refuse(
+    plan: CandidatePlan, request: RunRequest, catalog: ActionCatalog, limits: Limits
+) -> tuple[str | None, ValidationResult]:
+    """Say why a plan is not run, or `None`, and what validation found.
+
+    Args:
+        plan: The plan of `request`, with the versions that count.
+        request: Who asks, and with which inputs; a dry run may show what would need approval.
+        catalog: Whose actions are called.
+        limits: Bounds.
+    """
+    validation = validate(plan, catalog, request.user_inputs, identity=request.context.identity, limits=limits)
+    if not validation.ok:
+        kind = "InvalidPlan" if validation.has_structural_errors else "MissingInputs"
+        return f"{kind}: {validation.summary()}", validation
+    if request.dry_run:
+        return None, validation
+    specs = {step.id: resolve_step(step, catalog) for step in plan.steps}
+    waiting = [f"{step} ({spec.name})" for step, spec in specs.items() if spec.policy.approval]
+    if waiting:
+        names = ", ".join(waiting)
+        reason = f"ApprovalRequired: {names} may only run when a person agrees, and nobody can be asked here"
+        return reason, validation
+    described = [spec.name for spec in specs.values() if spec.call is None]
+    if described:
+        names = ", ".join(described)
+        return f"NotExecutable: {names} is only described in the catalog, so it cannot be called", validation
+    return None, validation
+
+
+def preview(request: RunRequest, catalog: ActionCatalog) -> Preview:
+    """Show the order of a plan, its bindings with what is known filled in, and what it will take."""
+    known = Values(masked(request.user_inputs), {})
+
+    def shown(value: Any) -> Any:
+        later = any(reference.root != "user" for _, reference in references_in(value))
+        try:
+            return value if later else resolve(value, known, None, ())
+        except BindingError:
+            return value
+
+    plan = request.plan
+    bindings = {step.id: {name: shown(value) for name, value in step.inputs.items()} for step in plan.steps}
+    return Preview(order=build_graph(plan).order, bindings=bindings, estimate=estimate(plan, catalog))

@@ -1,0 +1,124 @@
+"""What a saver knows of a run: how it was started, what it asks, and what it ended with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, cast
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from planner.catalog import ActionCatalog
+from planner.errors import RunConflict, UnknownQuestion
+from planner.execution.bind import fingerprint
+from planner.execution.outcome import RECORD_VERSION
+from planner.execution.request import RunRequest
+from planner.plan import CandidatePlan, resolve_step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How a run was started: enough to know it again, and no input, since inputs may be secret."""
+
+    plan_id: str
+    refs: Mapping[str, str]
+    """Step → the action it calls, with its version: a newer one does not take over half a run."""
+    owner: Sequence[str]
+    """Tenant and user."""
+    inputs_hash: str
+    """Of the user's inputs; secrets and live objects count by their type only."""
+    started_at: datetime
+
+    @classmethod
+    def of(cls, request: RunRequest, catalog: ActionCatalog, started_at: datetime) -> "Start":
+        """Describe a run that starts now."""
+        identity = request.context.identity
+        return cls(
+            plan_id=request.plan.id,
+            refs={step.id: resolve_step(step, catalog).ref for step in request.plan.steps},
+            owner=[identity.org_id, identity.user_id],
+            inputs_hash=fingerprint(request.user_inputs),
+            started_at=started_at,
+        )
+
+    def check(self, request: RunRequest) -> None:
+        """Make sure that `request` means this run.
+
+        Raises:
+            RunConflict: the run is of another plan, somebody else's, or has other inputs.
+        """
+        identity, run_id = request.context.identity, request.context.run_id
+        if self.plan_id != request.plan.id:
+            raise RunConflict(f"run {run_id!r} was started with another plan ({self.plan_id}); use a new run id")
+        if list(self.owner) != [identity.org_id, identity.user_id]:
+            raise RunConflict(f"run {run_id!r} was started by somebody else; use a new run id")
+        if self.inputs_hash != fingerprint(request.user_inputs):
+            raise RunConflict(f"run {run_id!r} was started with other user inputs; give the same, or use a new run id")
+
+    def to_record(self) -> dict[str, Any]:
+        """Return what is stored."""
+        return {
+            "v": RECORD_VERSION,
+            "plan_id": self.plan_id,
+            "refs": dict(self.refs),
+            "owner": list(self.owner),
+            "inputs_hash": self.inputs_hash,
+            "started_at": self.started_at,
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Start":
+        """Read what `to_record` wrote; whatever else is there is not ours."""
+        known = {name: value for name, value in record.items() if name != "v"}
+        if record.get("v") != RECORD_VERSION or set(known) != {field.name for field in fields(cls)}:
+            raise RunConflict("the thread of this run id holds something else, or another version's run")
+        return cls(**known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What a saver knows of a run."""
+
+    start: Start | None = None
+    final: Mapping[str, Any] | None = None
+    """The records of a run that has ended."""
+    questions: frozenset[str] = frozenset()
+    """Ids of what was asked in the run, answered or not."""
+
+    def check_answers(self, answers: Mapping[str, Any]) -> None:
+        """Make sure that each answer belongs to a question.
+
+        Raises:
+            UnknownQuestion: nobody asked; LangGraph would take such an answer for that of any question.
+        """
+        unknown = sorted(answers.keys() - self.questions)
+        if unknown:
+            raise UnknownQuestion(unknown[0], sorted(self.questions))
+
+
+async def read_history(saver: BaseCheckpointSaver[Any] | None, run_id: str) -> History:
+    """Return what `saver` knows of a run; an empty history when it knows nothing.
+
+    Raises:
+        RunConflict: the thread is not one of ours, or of another version.
+    """
+    found = None if saver is None else await saver.aget_tuple({"configurable": {"thread_id": run_id}})
+    if found is None:
+        return History()
+    values = found.checkpoint["channel_values"]
+    final = _mapping(values.get("__end__"))
+    start = _mapping(final.get("start") if final is not None else values.get("__start__"))
+    asked = [value for _, channel, value in found.pending_writes or () if channel == "__interrupt__"]
+    questions = frozenset(str(one.id) for several in asked for one in several)
+    return History(start=Start.from_record(start or {}), final=final, questions=questions)
+
+
+def pinned(plan: CandidatePlan, start: Start | None) -> CandidatePlan:
+    """Return `plan` with the versions that it was started with, or as it is when it is new."""
+    if start is None:
+        return plan
+    steps = [step.model_copy(update={"action_ref": start.refs[step.id]}) for step in plan.steps]
+    return plan.model_copy(update={"steps": tuple(steps)})
+
+
+def _mapping(value: object) -> Mapping[str, Any] | None:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else None
