@@ -12,13 +12,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from goalgraph.application import open_planner
     from goalgraph.settings import Settings
-    from planner.catalog import ActionCatalog, ActionContext, Cost, Rate, Resource, Semantic, Slot, action
+    from planner.catalog import ActionCatalog, ActionContext, ActionSpec, Cost, Rate, Resource, Semantic, Slot, action
     from planner.context import NodeContext, RequestIdentity, RunImportance, RunOrigin, RunVisibility
-    from planner.drafting import LangChainModel, OpenAIModel, PlanningContext, PlanResult, ScriptedModel, TypedSearch
-    from planner.execution import BackgroundExecutionHandle, ExecutionResult
+    from planner.drafting import (
+        Completion,
+        InputParser,
+        LangChainModel,
+        LanguageModel,
+        Message,
+        OpenAIModel,
+        ParsedInputs,
+        PlanningContext,
+        PlanResult,
+        ScriptedModel,
+        TypedSearch,
+        Usage,
+    )
+    from planner.errors import PlannerError
+    from planner.events import ExecutionEvent, PlanningEvent
+    from planner.execution import BackgroundExecutionHandle, ExecutionResult, StepOutcome
     from planner.limits import Limits
     from planner.node_planner import NodePlanner
-    from planner.plan import CandidatePlan, PlanStep
+    from planner.plan import CandidatePlan, PlanStep, ValidationIssue, ValidationResult
     from planner.service import PlannerService
 
 __version__ = "0.1.0"
@@ -26,19 +41,28 @@ __version__ = "0.1.0"
 __all__ = [
     "ActionCatalog",
     "ActionContext",
+    "ActionSpec",
     "BackgroundExecutionHandle",
     "CandidatePlan",
+    "Completion",
     "Cost",
+    "ExecutionEvent",
     "ExecutionResult",
+    "InputParser",
     "LangChainModel",
+    "LanguageModel",
     "Limits",
+    "Message",
     "NodeContext",
     "NodePlanner",
     "OpenAIModel",
+    "ParsedInputs",
     "PlanResult",
     "PlanStep",
+    "PlannerError",
     "PlannerService",
     "PlanningContext",
+    "PlanningEvent",
     "Rate",
     "RequestIdentity",
     "Resource",
@@ -49,7 +73,11 @@ __all__ = [
     "Semantic",
     "Settings",
     "Slot",
+    "StepOutcome",
     "TypedSearch",
+    "Usage",
+    "ValidationIssue",
+    "ValidationResult",
     "action",
     "open_planner",
 ]
@@ -57,20 +85,38 @@ __all__ = [
 _HOMES = {
     "goalgraph.application": ["open_planner"],
     "goalgraph.settings": ["Settings"],
-    "planner.catalog": ["ActionCatalog", "ActionContext", "Cost", "Rate", "Resource", "Semantic", "Slot", "action"],
+    "planner.catalog": [
+        "ActionCatalog",
+        "ActionContext",
+        "ActionSpec",
+        "Cost",
+        "Rate",
+        "Resource",
+        "Semantic",
+        "Slot",
+        "action",
+    ],
     "planner.context": ["NodeContext", "RequestIdentity", "RunImportance", "RunOrigin", "RunVisibility"],
     "planner.drafting": [
+        "Completion",
+        "InputParser",
         "LangChainModel",
+        "LanguageModel",
+        "Message",
         "OpenAIModel",
+        "ParsedInputs",
         "PlanResult",
         "PlanningContext",
         "ScriptedModel",
         "TypedSearch",
+        "Usage",
     ],
-    "planner.execution": ["BackgroundExecutionHandle", "ExecutionResult"],
+    "planner.errors": ["PlannerError"],
+    "planner.events": ["ExecutionEvent", "PlanningEvent"],
+    "planner.execution": ["BackgroundExecutionHandle", "ExecutionResult", "StepOutcome"],
     "planner.limits": ["Limits"],
     "planner.node_planner": ["NodePlanner"],
-    "planner.plan": ["CandidatePlan", "PlanStep"],
+    "planner.plan": ["CandidatePlan", "PlanStep", "ValidationIssue", "ValidationResult"],
     "planner.service": ["PlannerService"],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -118,7 +118,7 @@ class PlanningFacade(ABC):
 
     async def execute_plan(  # noqa: PLR0913 - the seed's keywords, gathered here and nowhere below
         self,
-        plan: CandidatePlan,
+        plan: CandidatePlan | Mapping[str, Any],
         *,
         user_inputs: Mapping[str, Any] | None = None,
         on_event: ExecutionEventCallback | None = None,
@@ -138,7 +138,7 @@ class PlanningFacade(ABC):
         """Run `plan` and return what became of it; a failure is a result, not an exception.
 
         Args:
-            plan: A plan from anywhere; it is validated first, and not run when it does not pass.
+            plan: A plan from anywhere, or its JSON form; it is validated first, and not run when it does not pass.
             user_inputs: Values for `${user.key}`.
             on_event: Is told of each `ExecutionEvent`, in order; sync or async.
             identity: Who runs it; its roles decide which actions it may call.
@@ -155,7 +155,10 @@ class PlanningFacade(ABC):
             answers: Answers to the questions of a waiting run, by interrupt id.
 
         Raises:
-            RunConflict: `run_id` belongs to another plan.
+            RunConflict: `run_id` belongs to another plan, to somebody else, or to other inputs.
+            UnknownQuestion: an answer is given to what was never asked.
+            ValueError: `plan` is a mapping that is no plan.
+            Exception: what the checkpointer raised; the run goes on when it is called again.
         """
         context = self.caller.run_context(
             run_id,
@@ -169,7 +172,7 @@ class PlanningFacade(ABC):
             origin=origin or self._origin(agent_id),
         )
         request = RunRequest(
-            plan=plan,
+            plan=plan if isinstance(plan, CandidatePlan) else CandidatePlan.from_dict(plan),
             user_inputs=user_inputs or {},
             context=context,
             on_event=on_event,
@@ -181,7 +184,7 @@ class PlanningFacade(ABC):
 
     async def execute_background(  # noqa: PLR0913, D417 - the seed's keywords; most are described at execute_plan
         self,
-        plan: CandidatePlan,
+        plan: CandidatePlan | Mapping[str, Any],
         *,
         user_inputs: Mapping[str, Any] | None = None,
         on_event: ExecutionEventCallback | None = None,
@@ -220,7 +223,7 @@ class PlanningFacade(ABC):
             origin=origin or self._origin(agent_id),
         )
         request = RunRequest(
-            plan=plan,
+            plan=plan if isinstance(plan, CandidatePlan) else CandidatePlan.from_dict(plan),
             user_inputs=user_inputs or {},
             context=context,
             on_event=on_event,

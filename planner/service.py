@@ -62,7 +62,7 @@ class PlannerService(PlanningFacade):
         self.resources = dict(resources or {})
         self.executor = PlanExecutor(catalog, checkpointer, self.limits, blobs)
         self._drafter = Drafter(catalog, self.llm, self.limits)
-        self._parser = InputParser(self.llm, catalog)
+        self._parser = InputParser(self.llm, catalog, self.limits)
         self.exits = AsyncExitStack()
         """What is closed with the service: whoever opens something for it puts it here."""
         self._background = BackgroundRuns(self.executor)
@@ -99,10 +99,6 @@ class PlannerService(PlanningFacade):
     def start(self, request: RunRequest, on_complete: OnComplete | None) -> BackgroundExecutionHandle:
         """Run a plan in the background."""
         return self._background.start(self._with_resources(request), on_complete)
-
-    def get_handle(self, run_id: str) -> BackgroundExecutionHandle | None:
-        """Return the handle of a background run of this process that is under way, or that somebody still holds."""
-        return self._background.get(run_id)
 
     async def aclose(self) -> None:
         """Cancel the background runs that are under way, wait for them, and close what was opened for the service."""

@@ -1,5 +1,6 @@
 """`goalgraph catalog ls`, `show` and `search`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from goalgraph.cli.catalogs import load_catalog
@@ -22,11 +23,19 @@ def show(name: str, catalog: str | None) -> Ending:
     actions = load_catalog(catalog)
     try:
         spec = actions.get_action_by_name(name) or actions.get_action(name)
-    except (InvalidRef, UnknownAction):
+    except (InvalidRef, UnknownAction) as error:
+        if isinstance(error, UnknownAction) and (versions := _versions(name, error.known)):
+            raise CommandError(f"there is no {name}; there is {', '.join(versions)}") from None
         similar = closest(name, list(actions.view.by_name))
         raise CommandError(f"there is no action {name!r}; closest: {similar}") from None
     people().print(action_details(spec))
     return Ending(document=document(spec))
+
+
+def _versions(ref: str, known: Sequence[str]) -> list[str]:
+    """Return the references among `known` that differ from `ref` in the version only."""
+    name, mark, _ = ref.rpartition("@")
+    return [other for other in known if mark and other.rpartition("@")[0] == name]
 
 
 def search(goal: str, catalog: str | None, count: int) -> Ending:

@@ -11,7 +11,7 @@ from goalgraph.cli import options
 from goalgraph.cli.exits import CommandError, Ending, Exit
 
 EXITS = """Exit codes: 0 done · 1 the run failed · 2 wrong usage · 3 the plan is invalid · 4 an input is missing · \
-5 no plan was found, or only a draft · 130 stopped with Ctrl-C."""
+5 no plan was found, or run has only a draft · 130 stopped with Ctrl-C."""
 
 app = typer.Typer(
     name="goalgraph",

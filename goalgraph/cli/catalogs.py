@@ -120,7 +120,7 @@ def _as_catalog(found: Any, where: str) -> ActionCatalog:
             return _from_module(found, where)
         case list() | tuple() | set() | frozenset():
             items = list(cast("Iterable[object]", found))
-        case _ if is_action(found):
+        case _ if _is_action(found):
             items = [found]
         case _:
             kind = type(found).__name__
@@ -132,17 +132,28 @@ def _as_catalog(found: Any, where: str) -> ActionCatalog:
 
 def _from_module(module: ModuleType, where: str) -> ActionCatalog:
     """Take the one catalog of a module, or all its decorated functions."""
-    catalogs = {id(value): name for name, value in vars(module).items() if isinstance(value, ActionCatalog)}
+    catalogs = {id(value): name for name, value in vars(module).items() if _is(value, ActionCatalog)}
     if len(catalogs) > 1:
         names = ", ".join(f"{where}:{name}" for name in catalogs.values())
         raise CommandError(f"{where} has {len(catalogs)} catalogs; choose one: {names}")
     if catalogs:
         return cast("ActionCatalog", getattr(module, next(iter(catalogs.values()))))
-    functions = {id(value): value for value in vars(module).values() if is_action(value)}
+    functions = {id(value): value for value in vars(module).values() if _is_action(value)}
     if not functions:
         raise CommandError(f"{where} has no ActionCatalog and no function with @action; add one, or name another place")
     return ActionCatalog(functions.values())
 
 
 def _candidates(module: ModuleType) -> list[str]:
-    return [name for name, value in vars(module).items() if isinstance(value, ActionCatalog) or is_action(value)]
+    return [name for name, value in vars(module).items() if _is(value, ActionCatalog) or _is_action(value)]
+
+
+def _is_action(value: object) -> bool:
+    try:
+        return is_action(value)
+    except Exception:  # noqa: BLE001 - whatever an object of the user's module does when it is looked at, it is no action
+        return False
+
+
+def _is(value: object, kind: type) -> bool:
+    return issubclass(type(value), kind)  # isinstance asks the object as well, which may raise

@@ -7,11 +7,11 @@ from typing import Any, Literal
 from rich.text import Text
 
 from goalgraph.cli.catalogs import load_catalog
-from goalgraph.cli.console import people
+from goalgraph.cli.console import people, visible
 from goalgraph.cli.exits import CommandError, Ending, Exit
 from goalgraph.cli.plan_file import need_plan, read_plan
-from goalgraph.cli.request import Request
-from goalgraph.cli.show import estimate_line, patch_lines, plan_tree, print_lines, validation_lines
+from goalgraph.cli.request import IDENTITY, Request
+from goalgraph.cli.show import approval_lines, estimate_line, patch_lines, plan_tree, print_lines, validation_lines
 from planner.plan import CandidatePlan, Patch, ValidationIssue, ValidationResult, estimate, repair, validate
 
 
@@ -24,7 +24,7 @@ def check(request: Request) -> Ending:
         print_lines(console, validation_lines(None, decoded.issues))
         return Ending(code=Exit.INVALID_PLAN, document=findings(None, decoded.issues))
     plan = decoded.plan
-    result = validate(plan, catalog, inputs, limits=limits)
+    result = validate(plan, catalog, inputs, identity=IDENTITY, limits=limits)
     mended = (
         repair(plan, result.issues, catalog, user_keys=list(inputs)).patches if result.has_structural_errors else ()
     )
@@ -33,11 +33,16 @@ def check(request: Request) -> Ending:
     if mended:
         console.print("Each of these changes has exactly one explanation:")
         print_lines(console, patch_lines(mended))
-    code = verdict(result, decoded.issues)
+    code, approvals = verdict(result, decoded.issues), list[str]()
     if code is Exit.OK:
+        takes = estimate(plan, catalog)
+        approvals += takes.approvals
         console.print(Text("✓ the plan is valid", style="bold green"))
-        console.print(estimate_line(estimate(plan, catalog)))
-    return Ending(code=code, document={**findings(result, decoded.issues, plan), "patches": patches(mended)})
+        print_lines(console, [estimate_line(takes)], approval_lines(takes))
+    return Ending(
+        code=code,
+        document={**findings(result, decoded.issues, plan), "approvals": approvals, "patches": patches(mended)},
+    )
 
 
 def draw(plan_file: str, catalog: str | None, out: Path | None, form: Literal["svg", "mermaid"]) -> Ending:
@@ -47,7 +52,7 @@ def draw(plan_file: str, catalog: str | None, out: Path | None, form: Literal["s
     drawing = plan.draw(catalog=actions)
     text = drawing.svg if form == "svg" else drawing.mermaid
     if out is None:
-        return Ending(text=text)
+        return Ending(text=visible(text))
     write(out, text)
     people().print(f"drawn to {out}", markup=False)
     return Ending()

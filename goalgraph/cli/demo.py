@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.text import Text
@@ -42,28 +42,27 @@ def demo(out: Path, model: str | None, base_url: str | None) -> Ending:
 
 
 async def _demo(catalog: ActionCatalog, out: Path, settings: Settings, console: Console) -> Ending:
-    inputs = {"folder": str(out)}
-    plan = await _plan(catalog, inputs, settings, console)
+    plan = await _plan(catalog, settings, console)
     console.print(plan_tree(plan, "The plan"))
     console.print(estimate_line(estimate(plan, catalog)), end="\n\n")
     write(out / "plan.json", plan_text(plan))
     write(out / "plan.svg", plan.draw(catalog=catalog).svg)
-    async with open_planner(catalog=catalog, settings=settings) as planner:
-        ending = await executed(planner, plan, inputs, console, quiet=True)
+    async with open_planner(catalog=catalog, settings=settings, resources={"folder": out}) as planner:
+        ending = await executed(planner, plan, {}, console, quiet=True)
     steps: dict[str, Any] = ending.document["steps"]
     write(out / "plan.svg", plan.draw({step_id: step["status"] for step_id, step in steps.items()}, catalog).svg)
-    found = _found(steps)
+    found = _found(steps, out)
     if ending.code is Exit.OK:
         _show(found, out, console)
     return Ending(code=ending.code, document={**ending.document, **found, "plan": plan.to_dict()})
 
 
-async def _plan(catalog: ActionCatalog, inputs: dict[str, Any], settings: Settings, console: Console) -> CandidatePlan:
+async def _plan(catalog: ActionCatalog, settings: Settings, console: Console) -> CandidatePlan:
     """Plan from the question with a model; by types without one, and when the model gives no plan that can run."""
 
     async def ask(request: Request, settings: Settings) -> PlanResult:
         async with open_planner(catalog=catalog, settings=settings) as planner:
-            return await drafted(planner, request, inputs, console)
+            return await drafted(planner, request, {}, console)
 
     if settings.model is not None:
         console.print(Text(f"planning with {settings.model}", style="dim"))
@@ -72,9 +71,9 @@ async def _plan(catalog: ActionCatalog, inputs: dict[str, Any], settings: Settin
             return planned.plan
         console.print(Text("the model gave no plan that can run, so this one is made from types", style="yellow"))
     else:
-        way = f"from {', '.join(inputs)} to {', '.join(WANTS)}"
+        way = f"for {', '.join(WANTS)}"
         console.print(
-            Text(f"no language model is set (GOALGRAPH_MODEL), so it is planned by types: {way}", style="dim")
+            Text(f"no language model is set (GOALGRAPH_MODEL), so it is planned by types, {way}", style="dim")
         )
     planned = await ask(Request(subject=QUESTION, wants=WANTS), without_model(settings))
     if planned.plan is None or not planned.ok:
@@ -84,14 +83,17 @@ async def _plan(catalog: ActionCatalog, inputs: dict[str, Any], settings: Settin
     return planned.plan
 
 
-def _found(steps: Mapping[str, Any]) -> dict[str, Any]:
+def _found(steps: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Return the findings and the files, whatever the steps of the plan are called."""
     findings: list[str] = []
     files: dict[str, str] = {}
     for step in steps.values():
         outputs: Mapping[str, Any] = step["outputs"] or {}
-        findings = outputs.get("findings", findings)
-        files |= {name: outputs[name] for name in FILES if isinstance(outputs.get(name), str)}
+        said = outputs.get("findings")
+        lines = cast("list[Any]", said) if isinstance(said, list) else []
+        if lines and all(isinstance(one, str) for one in lines):  # a mapped step has a list of findings for each item
+            findings = lines
+        files |= {name: str(out / outputs[name]) for name in FILES if isinstance(outputs.get(name), str)}
     return {"findings": findings, "files": files}
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,15 @@ def plan(request: Request, out: Path | None) -> Ending:
         console.print(estimate_line(estimate(planned.plan, catalog)))
         if out is not None:
             write(out, plan_text(planned.plan))
-            console.print(f"saved to {out}; run it with: goalgraph run {out} --catalog {request.catalog}", markup=False)
+            console.print(f"saved to {out}; run it with: {run_command(request, out)}", markup=False, soft_wrap=True)
     return Ending(code=planned_code(planned), document=planned_document(planned))
+
+
+def run_command(request: Request, out: Path) -> str:
+    """Return what to type to run a saved plan with the same inputs."""
+    given = [] if request.inputs_file is None else ["--inputs", str(request.inputs_file)]
+    given += [part for text in request.given for part in ("--input", text)]
+    return shlex.join(["goalgraph", "run", str(out), "--catalog", request.catalog or "", *given])
 
 
 async def drafted(planner: NodePlanner, request: Request, inputs: dict[str, Any], console: Console) -> PlanResult:
@@ -78,7 +86,7 @@ def show_planned(planned: PlanResult, request: Request, settings: Settings, cons
     if planned.unreachable:
         console.print(Text(f"no action here leads to: {', '.join(planned.unreachable)}"))
     if planned.plan is None:
-        console.print(Text(f"no plan was found. {_advice(request, settings)}", style="bold"))
+        console.print(Text(f"no plan was found. {_advice(request, settings, planned)}", style="bold"))
     elif planned.draft:
         console.print(
             "This is only a draft: there is no language model, so it was guessed from the words of the goal. "
@@ -88,7 +96,10 @@ def show_planned(planned: PlanResult, request: Request, settings: Settings, cons
         )
 
 
-def _advice(request: Request, settings: Settings) -> str:
+def _advice(request: Request, settings: Settings, planned: PlanResult) -> str:
+    issues = planned.validation.issues if planned.validation else []
+    if any(issue.kind == "model_unavailable" for issue in issues):
+        return "The model gave no answer: see above what to mend, or do without it: name no model, and say --want NAME"
     if request.wants:
         return "See what the actions give with: goalgraph catalog ls"
     if settings.model is None:

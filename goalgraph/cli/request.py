@@ -1,6 +1,7 @@
 """What a command was asked for: its options as one value, and what they say once files and environment are read."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,12 @@ from goalgraph.cli.catalogs import load_catalog
 from goalgraph.cli.exits import CommandError
 from goalgraph.settings import Settings
 from planner.catalog import ActionCatalog
+from planner.context import RequestIdentity
+
+RESOURCES: Mapping[str, Any] = {"folder": Path("goalgraph-demo")}
+"""What an action receives from the command line: those of the demo write where `goalgraph demo` does."""
+IDENTITY = RequestIdentity()
+"""Who runs plans here: the local user, who has no roles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +87,7 @@ def _refuse(constant: str) -> Any:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        value: Any = json.loads(path.read_bytes())
+        value: Any = json.loads(path.read_bytes(), parse_constant=_refuse)
     except OSError as error:
         raise CommandError(f"--inputs {path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

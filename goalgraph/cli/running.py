@@ -16,11 +16,14 @@ from goalgraph.cli.exits import Ending, Exit
 from goalgraph.cli.plan_file import names_a_file, read_plan
 from goalgraph.cli.planning import drafted, planned_code, planned_document, show_planned
 from goalgraph.cli.progress import RunProgress
-from goalgraph.cli.request import Request
+from goalgraph.cli.request import IDENTITY, RESOURCES, Request
 from goalgraph.cli.show import estimate_line, patch_lines, plan_tree, print_lines, short, show_result, validation_lines
 from planner.execution import ExecutionResult
 from planner.node_planner import NodePlanner
 from planner.plan import CandidatePlan, validate
+
+REFUSALS = {"InvalidPlan": Exit.INVALID_PLAN, "MissingInputs": Exit.MISSING_INPUT}
+"""Why a run did not begin, as its error says; of anything else it failed."""
 
 
 def run(request: Request, dry_run: bool, run_drafts: bool) -> Ending:  # noqa: FBT001 - called with its options by name
@@ -35,7 +38,7 @@ def _run_file(request: Request, *, dry_run: bool) -> Ending:
     catalog, inputs = request.load_catalog(), request.inputs()
     decoded = read_plan(request.subject, settings.limits)
     plan = decoded.plan
-    result = None if plan is None else validate(plan, catalog, inputs, limits=settings.limits)
+    result = None if plan is None else validate(plan, catalog, inputs, identity=IDENTITY, limits=settings.limits)
     code = Exit.INVALID_PLAN if result is None else verdict(result, decoded.issues)
     if plan is not None and (dry_run or code is not Exit.OK):
         console.print(plan_tree(plan))
@@ -44,7 +47,7 @@ def _run_file(request: Request, *, dry_run: bool) -> Ending:
         return Ending(code=code, document=findings(result, decoded.issues, plan))
 
     async def go() -> Ending:
-        async with open_planner(catalog=catalog, settings=settings) as planner:
+        async with open_planner(catalog=catalog, settings=settings, resources=RESOURCES) as planner:
             return await executed(planner, plan, inputs, console, dry_run=dry_run)
 
     return asyncio.run(go())
@@ -53,7 +56,7 @@ def _run_file(request: Request, *, dry_run: bool) -> Ending:
 async def _run_goal(request: Request, *, dry_run: bool, run_drafts: bool) -> Ending:
     console, settings = people(), request.settings()
     catalog, inputs = request.load_catalog(), request.inputs()
-    async with open_planner(catalog=catalog, settings=settings) as planner:
+    async with open_planner(catalog=catalog, settings=settings, resources=RESOURCES) as planner:
         planned = await drafted(planner, request, inputs, console)
         show_planned(planned, request, settings, console)
         if planned.draft and not run_drafts and not dry_run:
@@ -90,7 +93,8 @@ async def executed(
 def _code(result: ExecutionResult, *, interrupted: bool) -> Exit:
     if interrupted and result.status == "cancelled":
         return Exit.INTERRUPTED
-    return Exit.OK if result.ok else Exit.FAILED
+    refused = "" if result.outcomes else next((event.error for event in result.errors if event.error), "")
+    return Exit.OK if result.ok else REFUSALS.get(refused.partition(":")[0], Exit.FAILED)
 
 
 @contextmanager
@@ -121,7 +125,7 @@ def _interrupt_means(stop: Callable[[], object]) -> Generator[list[int]]:
 def _preview(result: ExecutionResult, console: Console) -> Ending:
     if result.preview is None:
         show_result(result, console)
-        return Ending(code=Exit.FAILED, document=result_document(result))
+        return Ending(code=_code(result, interrupted=False), document=result_document(result))
     console.print(Text("Nothing was called. In this order it would go:", style="bold"))
     for number, step_id in enumerate(result.preview.order, 1):
         inputs = ", ".join(f"{name}={short(value)}" for name, value in result.preview.bindings[step_id].items())

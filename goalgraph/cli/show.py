@@ -81,7 +81,19 @@ def estimate_line(estimate: Estimate) -> Text:
     for effect in ("write", "external"):
         steps = estimate.effects.get(effect, ())
         parts += [f"{effect}: {', '.join(steps[:6])}{', …' * (len(steps) > 6)}"] if steps else []
+    if estimate.approvals:
+        parts.append(f"needs approval: {', '.join(estimate.approvals[:6])}{', …' * (len(estimate.approvals) > 6)}")
     return Text(" · ".join(parts), style="dim")
+
+
+def approval_lines(estimate: Estimate) -> list[Text]:
+    """Name the steps that a person has to agree to, without which `goalgraph run` runs nothing of a plan."""
+    if not estimate.approvals:
+        return []
+    steps = ", ".join(estimate.approvals)
+    return [
+        Text.assemble(("! ", "yellow"), (steps, "bold"), " needs approval: goalgraph run can ask nobody, so it refuses")
+    ]
 
 
 def validation_lines(result: ValidationResult | None, issues: Sequence[ValidationIssue] = ()) -> list[Text]:
@@ -130,7 +142,7 @@ def outputs_table(outputs: Mapping[str, Any]) -> RenderableType:
         cut = (
             text if len(text) <= OUTPUT_CHARS else f"{text[:OUTPUT_CHARS]} … ({len(text):,} characters; --json has all)"
         )
-        table.add_row(name, Text(cut))
+        table.add_row(Text(name), Text(cut))
     return Padding(table, (0, 0, 0, 2), expand=False)
 
 

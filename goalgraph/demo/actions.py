@@ -6,6 +6,7 @@ from datetime import date
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
+from typing import Annotated
 
 from goalgraph.demo.models import (
     Chart,
@@ -24,22 +25,21 @@ from goalgraph.demo.models import (
     Years,
     YearSummary,
 )
-from planner.catalog import Cost, action
+from planner.catalog import Cost, Resource, action
 
+CHART, REPORT, PAGE = "chart.png", "report.md", "report.html"
 SEATTLE = Path(__file__).with_name("seattle-weather.csv")
-COLUMNS = ("date", "precipitation", "temp_max", "temp_min")
 HOT_C = 30.0
 WET_MM = 1.0
 
+Folder = Annotated[Path, Resource("folder")]
+"""Where the answer goes. The application gives it, so that no plan, least of all a model's, chooses what is written."""
+
 
 @action(tags=["weather", "data"], cost=Cost(seconds=0.02))
-def load_weather(csv_file: str | None = None) -> Weather:
-    """Load the daily weather of Seattle from 2012 to 2015, or of another CSV file with the same columns."""
-    path = SEATTLE if csv_file is None else Path(csv_file)
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        if missing := set(COLUMNS) - set(rows.fieldnames or ()):
-            raise ValueError(f"{path.name} has no column {', '.join(sorted(missing))}; it needs {', '.join(COLUMNS)}")
+def load_weather() -> Weather:
+    """Load the daily weather of Seattle from 2012 to 2015."""
+    with SEATTLE.open(encoding="utf-8", newline="") as file:
         days = [
             Day(
                 date=date.fromisoformat(row["date"].replace("/", "-")),
@@ -47,10 +47,8 @@ def load_weather(csv_file: str | None = None) -> Weather:
                 high_c=float(row["temp_max"]),
                 low_c=float(row["temp_min"]),
             )
-            for row in rows
+            for row in csv.DictReader(file)
         ]
-    if not days:
-        raise ValueError(f"{path.name} holds no days")
     days.sort(key=lambda day: day.date)
     return Weather(days=days)
 
@@ -97,19 +95,18 @@ def longest_heat_wave(days: list[Day]) -> HeatWave:
 
 
 @action(tags=["weather", "picture"], effect="write", cost=Cost(seconds=2))
-def draw_chart(folder: str, days: list[Day], months: list[Month], years: list[YearSummary], dry_spell: Dry) -> Chart:
+def draw_chart(folder: Folder, days: list[Day], months: list[Month], years: list[YearSummary], dry_spell: Dry) -> Chart:
     """Draw the rain of the months, the temperature of the years and the dry spell as one picture."""
     from goalgraph.demo.chart import draw  # noqa: PLC0415 - matplotlib is an extra, and slow to import
 
-    path = Path(folder) / "chart.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draw(path, days, months, years, dry_spell)
-    return Chart(chart=str(path))
+    folder.mkdir(parents=True, exist_ok=True)
+    draw(folder / CHART, days, months, years, dry_spell)
+    return Chart(chart=CHART)
 
 
 @action(tags=["weather", "answer"], effect="write", cost=Cost(seconds=0.01))
 def write_report(
-    folder: str,
+    folder: Folder,
     months: list[Month],
     years: list[YearSummary],
     trend: Trend,
@@ -120,12 +117,19 @@ def write_report(
     """Write the findings, the chart and the figures as a report, in Markdown and as a web page."""
     from goalgraph.demo.report import find, to_html, to_markdown  # noqa: PLC0415 - only this step needs it
 
+    picture = _inside(folder, chart)
     findings = find(months, trend, dry_spell, heat_wave)
-    path, page = Path(folder) / "report.md", Path(folder) / "report.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(to_markdown(findings, years, Path(chart).name), encoding="utf-8")
-    page.write_text(to_html(findings, years, Path(chart)), encoding="utf-8")
-    return Report(findings=findings, report=str(path), page=str(page))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / REPORT).write_text(to_markdown(findings, years, chart), encoding="utf-8")
+    (folder / PAGE).write_text(to_html(findings, years, picture), encoding="utf-8")
+    return Report(findings=findings, report=REPORT, page=PAGE)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return a file of the folder; a name that could lead anywhere else is refused."""
+    if name in ("", ".", "..") or any(mark in name for mark in "/\\:\0") or (folder / name).is_symlink():
+        raise ValueError(f"the chart is {name!r}, and has to be the name of a file in the report's folder")
+    return folder / name
 
 
 def _summary(year: int, days: list[Day]) -> YearSummary:

@@ -101,14 +101,16 @@ class HeatWave(BaseModel):
 
 
 class Chart(BaseModel):
-    """A picture on disk."""
+    """A picture in the folder of the answer."""
 
     chart: str
+    """Its file name."""
 
 
 class Report(BaseModel):
-    """The answer, and where it was written."""
+    """The answer, and the files that hold it."""
 
     findings: list[str]
     report: str
     page: str
+    """File names, as above."""

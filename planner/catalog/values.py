@@ -176,6 +176,8 @@ def conform(adapter: TypeAdapter[Any], value: object, place: str) -> Any:
         return adapter.validate_json(content, strict=True)
     except ValidationError as error:
         problem = error
+    except RecursionError:
+        raise BindingError(place, "it is nested too deeply, or contains itself") from None
     except (ValueError, TypeError):  # binary that JSON cannot carry, inside a dataclass that strict mode wants as one
         try:
             return adapter.validate_python(value)

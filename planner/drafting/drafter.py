@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from planner.catalog import ActionCatalog, ActionSpec
 from planner.drafting.insertion import insert_producers
-from planner.drafting.language_model import Completion, LanguageModel, Schema, Usage, completion_of
+from planner.drafting.language_model import Completion, LanguageModel, Schema, Usage, completion_of, is_permanent
 from planner.drafting.offer import Offer
 from planner.drafting.prompts import Round, messages
 from planner.drafting.ranking import rank
@@ -15,7 +15,7 @@ from planner.drafting.request import Candidate, PlanningContext, PlanResult
 from planner.drafting.typed_search import TypedSearch
 from planner.drafting.wire import from_wire
 from planner.drafting.wire_schema import plan_schema
-from planner.errors import ModelError, ModelRefused, ModelTruncated
+from planner.errors import ModelError, ModelRefused, ModelTruncated, ModelUnavailable
 from planner.events import PlanningEvent, PlanningEventCallback, PlanningPhase, emit
 from planner.limits import Limits
 from planner.plan import CandidatePlan, Patch, ValidationIssue, ValidationResult, estimate, repair, validate
@@ -65,6 +65,8 @@ class _Attempt:
     patches: tuple[Patch, ...] = ()
     accepted: bool = False
     problem: str = ""
+    final: bool = False
+    """Whether asking again cannot help."""
 
 
 @dataclass(slots=True)
@@ -109,7 +111,7 @@ class _Draft:
                 return
             attempt = await self._attempt(llm, offer, number, iteration, last)
             self.attempts.append(attempt)
-            if attempt.accepted:
+            if attempt.accepted or attempt.final:
                 return
             last = _next_round(attempt, offer, last)
 
@@ -124,7 +126,8 @@ class _Draft:
         except ModelError as error:
             written = completion_of(error) or Completion(text="", usage=Usage(calls=1))
             self.usage += written.usage
-            await self._tell("llm_response", iteration, number, message=str(error), raw_llm_output=written.text or None)
+            said = f"{error}; not asked again, for that would not help" if is_permanent(error) else str(error)
+            await self._tell("llm_response", iteration, number, message=said, raw_llm_output=written.text or None)
             if not isinstance(error, ModelTruncated) or not written.text.strip():
                 return _failed(error, written)
             return await self._judge(written, offer, number, iteration, str(error))
@@ -234,9 +237,11 @@ class _Draft:
 
 
 def _failed(error: ModelError, written: Completion) -> _Attempt:
-    validation = ValidationResult.of([ValidationIssue("undecodable", "", "", str(error))])
+    kind = "model_unavailable" if isinstance(error, ModelUnavailable) else "undecodable"
+    validation = ValidationResult.of([ValidationIssue(kind, "", "", str(error))])
     refused = "You declined to answer. The goal asks only for a plan as JSON; if a part cannot be done, leave it out."
-    return _Attempt(written.text, validation, problem=refused if isinstance(error, ModelRefused) else "")
+    problem = refused if isinstance(error, ModelRefused) else ""
+    return _Attempt(written.text, validation, problem=problem, final=is_permanent(error))
 
 
 def _next_round(attempt: _Attempt, offer: Offer, last: Round | None) -> Round | None:

@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from planner.drafting.language_model import (
+    PERMANENT,
     Completion,
     LanguageModel,
     Message,
     Schema,
     Usage,
     encodable,
+    is_permanent,
     with_schema_in_text,
 )
 from planner.errors import ModelError, ModelRefused, ModelTruncated, ModelUnavailable
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 LENGTH_REASONS = frozenset({"length", "max_tokens", "MAX_TOKENS"})
 REFUSAL_REASONS = frozenset({"refusal", "content_filter", "SAFETY"})
 """How providers say why an answer ended."""
+
+NO_KEY_STATUSES = frozenset({401, 403})
+NOT_THERE = 404
+DEAD_SERVER = frozenset({"APIConnectionError", "ConnectError", "ClientConnectorError"})
+"""What the clients of the providers call it; a timeout has a name of its own."""
 
 
 class LangChainModel:
@@ -51,7 +58,9 @@ class LangChainModel:
         if structured is not None:
             try:
                 answer = await self._invoke(structured, messages)
-            except ModelUnavailable:
+            except ModelUnavailable as error:
+                if is_permanent(error) and _status(error.__cause__) != NOT_THERE:  # some say 404 to a schema
+                    raise
                 # the schema may be what the provider refuses; if it is not, asking without it fails in the same way
                 answer = await self._invoke(self.chat_model, with_schema_in_text(messages, schema))
                 self._structured = False
@@ -74,7 +83,8 @@ class LangChainModel:
         except Exception as error:  # each provider has its own errors; here they become ours
             kind = type(error).__name__
             raise ModelUnavailable(
-                f"{self!r} failed with {kind}: {str(error)[:300]}; check its key, name and limits"
+                f"{self!r} failed with {kind}: {str(error)[:300]}; check its key, name and limits",
+                *([PERMANENT] if _is_lasting(error) else []),
             ) from error
 
     def _read(self, answer: Any, schema: Schema | None) -> Completion:
@@ -92,6 +102,16 @@ class LangChainModel:
             completion = Completion(text=text, usage=usage, finish_reason="length")
             raise ModelTruncated(f"{self!r} was cut off; raise its token limit", completion)
         return Completion(text=text, parsed=parsed if schema else None, usage=usage)
+
+
+def _status(error: BaseException | None) -> Any:
+    return getattr(error, "status_code", None)
+
+
+def _is_lasting(error: Exception) -> bool:
+    """Tell whether the provider would fail in the same way again."""
+    dead = isinstance(error, ConnectionError) or type(error).__name__ in DEAD_SERVER
+    return dead or _status(error) in {*NO_KEY_STATUSES, NOT_THERE}
 
 
 def _text(raw: Any, parsed: Any) -> str:

@@ -3,11 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from planner.errors import ModelError
 
 Role = Literal["system", "user", "assistant"]
+
+PERMANENT: Final = "permanent"
+"""Behind the message of a `ModelError`: asking again cannot help, such as with a key that is not accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ class LanguageModel(Protocol):
         """Answer `messages`, following `schema` where the provider can enforce it.
 
         Raises:
-            ModelError: there is no usable answer, after the provider's own retries.
+            ModelError: there is no usable answer, after the provider's own retries; with `PERMANENT` as a further
+                argument, there will be none however often it is asked.
         """
         ...
 
@@ -82,6 +86,11 @@ class LanguageModel(Protocol):
 def completion_of(error: ModelError) -> Completion | None:
     """Return what a model had written before it failed, and what that used: the second argument of the error."""
     return next((extra for extra in error.args[1:] if isinstance(extra, Completion)), None)
+
+
+def is_permanent(error: ModelError) -> bool:
+    """Tell whether a model said that asking it again cannot help."""
+    return PERMANENT in error.args[1:]
 
 
 def encodable(text: str) -> str:

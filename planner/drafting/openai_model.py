@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, cast
 
 from pydantic import SecretStr
 
-from planner.drafting.language_model import Completion, Message, Schema, Usage, encodable, with_schema_in_text
+from planner.drafting.language_model import (
+    PERMANENT,
+    Completion,
+    Message,
+    Schema,
+    Usage,
+    encodable,
+    with_schema_in_text,
+)
 from planner.errors import ModelRefused, ModelTruncated, ModelUnavailable
 
 if TYPE_CHECKING:  # the client takes most of a second to import, and many plans need no model
@@ -22,6 +30,8 @@ UNRELATED_CODES = frozenset(
     {"context_length_exceeded", "model_not_found", "content_filter", "content_policy_violation"}
 )
 """Refusals that no other format would change."""
+
+GIVE_A_KEY = "set GOALGRAPH_API_KEY or OPENAI_API_KEY, or give api_key="
 
 SHOWN_CHARS = 300
 """Of what a server says about an error."""
@@ -78,7 +88,8 @@ class OpenAIModel:
         Raises:
             ModelRefused: the model declined.
             ModelTruncated: it stopped at `max_tokens`; the error's second argument is what it had written.
-            ModelUnavailable: it could not be reached, or what came back is no chat completion.
+            ModelUnavailable: it could not be reached, or what came back is no chat completion. A key that lacks or is
+                not accepted, a model that is not there and a server that is not there are `PERMANENT`.
         """
         from openai import OpenAIError  # noqa: PLC0415 -- see TYPE_CHECKING above
 
@@ -111,14 +122,17 @@ class OpenAIModel:
             return self._given
         loop = asyncio.get_running_loop()
         if self._own is None or self._own[0] is not loop:  # connections belong to the loop that they were opened in
-            from openai import AsyncOpenAI  # noqa: PLC0415 -- see TYPE_CHECKING above
+            from openai import AsyncOpenAI, OpenAIError  # noqa: PLC0415 -- see TYPE_CHECKING above
 
             key = self._key.get_secret_value() if self._key else None
             if key is None and self.base_url is not None:
                 key = "none"  # servers of one's own often want no key, but the client does
-            client = AsyncOpenAI(
-                api_key=key, base_url=self.base_url, timeout=self.timeout, max_retries=self.max_retries
-            )
+            try:
+                client = AsyncOpenAI(
+                    api_key=key, base_url=self.base_url, timeout=self.timeout, max_retries=self.max_retries
+                )
+            except OpenAIError as error:  # it looked for a key, and names variables that are not ours
+                raise ModelUnavailable(f"{self._place} has no key; {GIVE_A_KEY}", PERMANENT) from error
             self._own = (loop, client)
         return self._own[1]
 
@@ -165,13 +179,16 @@ class OpenAIModel:
         import openai  # noqa: PLC0415 -- see TYPE_CHECKING above
 
         said = str(error)[:SHOWN_CHARS]
+        refused = openai.AuthenticationError | openai.PermissionDeniedError | openai.NotFoundError
+        unreachable = isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError)
+        lasting = unreachable or isinstance(error, refused)
         match error:
             case openai.APITimeoutError():
                 advice = f"did not answer within {self.timeout:g} s, {self.max_retries + 1} times; raise timeout="
             case openai.APIConnectionError():
                 advice = "cannot be reached; check base_url and whether the server runs"
             case openai.AuthenticationError() | openai.PermissionDeniedError():
-                advice = "does not accept the key; give api_key= or set OPENAI_API_KEY"
+                advice = f"does not accept the key; {GIVE_A_KEY}"
             case openai.NotFoundError():
                 advice = f"is not there ({said}); check the model's name and base_url, which often ends in /v1"
             case openai.RateLimitError():
@@ -182,7 +199,7 @@ class OpenAIModel:
                 advice = f"refuses the request with status {status}: {said}"
             case _:
                 advice = f"cannot be used: {said}"
-        raise ModelUnavailable(f"{self._place} {advice}") from error
+        raise ModelUnavailable(f"{self._place} {advice}", *([PERMANENT] if lasting else [])) from error
 
 
 def _too_long(error: Any) -> bool:

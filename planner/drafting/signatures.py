@@ -1,11 +1,13 @@
 """How actions and types are written for a model: short, complete, and always the same for the same catalog."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from planner.catalog import MISSING, ActionSpec, JsonSchema, Slot
 from planner.catalog.signature import resolve_local
+from planner.drafting.confidential import is_secret_name
 
 NAMES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "null"}
 FORMATS = {
@@ -26,6 +28,9 @@ MAX_TEXT = 300
 SHOWN_VALUES = 50
 """Of an enumeration."""
 
+_NAME = re.compile(r"[\w.$-]+")
+_DEFUSED = str.maketrans({"<": "\N{FULLWIDTH LESS-THAN SIGN}", "#": "\N{FULLWIDTH NUMBER SIGN}"})
+
 
 def catalog_text(specs: Iterable[ActionSpec]) -> str:
     """Return one entry for each action, sorted by id, so that the same actions are always the same text."""
@@ -33,18 +38,26 @@ def catalog_text(specs: Iterable[ActionSpec]) -> str:
 
 
 def action_text(spec: ActionSpec) -> str:
-    """Write `name(a: str, b?: int = 3) -> {x: str}  # what it does`, and below it what is said about its inputs."""
+    """Write `name(a: str, b?: int = 3) -> {x: str}  # what it does`, and below it what is said about its inputs.
+
+    Whoever wrote a tool wrote these texts too, so they stay on their line, behind a `#`, and open no heading or mark.
+    """
     inputs = ", ".join(_slot_text(slot) for slot in spec.inputs)
-    outputs = ", ".join(f"{slot.name}: {slot_type(slot)}" for slot in spec.outputs)
+    outputs = ", ".join(f"{name_text(slot.name)}: {slot_type(slot)}" for slot in spec.outputs)
     effect = "" if spec.policy.effect == "read" else f" [{spec.policy.effect}]"
     about = f"  # {_one_line(spec.description)}" if spec.description else ""
-    notes = [f"    {slot.name}: {_one_line(slot.description)}" for slot in spec.inputs if slot.description]
-    return "\n".join([f"{spec.name}({inputs}) -> {{{outputs}}}{effect}{about}", *notes])
+    notes = [f"    # {name_text(slot.name)}: {_one_line(slot.description)}" for slot in spec.inputs if slot.description]
+    return "\n".join([f"{name_text(spec.name)}({inputs}) -> {{{outputs}}}{effect}{about}", *notes])
 
 
 def slot_type(slot: Slot) -> str:
     """Write the type of a slot, with its meaning where it has one."""
-    return f"{type_text(slot.schema)} <{slot.semantic}>" if slot.semantic else type_text(slot.schema)
+    return f"{type_text(slot.schema)} <{_one_line(slot.semantic)}>" if slot.semantic else type_text(slot.schema)
+
+
+def name_text(name: str) -> str:
+    """Write a name: as it is, or as JSON where it holds more than a name should."""
+    return name if _NAME.fullmatch(name) else _json(name).replace("#", "\\u0023")
 
 
 def type_text(schema: JsonSchema, depth: int = 0) -> str:
@@ -60,7 +73,7 @@ def type_text(schema: JsonSchema, depth: int = 0) -> str:
         return _union(type_text({**node, "type": kind, "$defs": definitions}, depth + 1) for kind in node["type"])
     values: Any = node.get("enum", [node["const"]] if "const" in node else None)
     if isinstance(values, list):
-        shown = [json.dumps(value, ensure_ascii=False, default=str) for value in cast("list[Any]", values)]
+        shown = [_json(value) for value in cast("list[Any]", values)]
         return " | ".join([*shown[:SHOWN_VALUES], *(["…"] if len(shown) > SHOWN_VALUES else [])]) or "any"
     match node.get("type"):
         case "array":
@@ -75,7 +88,7 @@ def type_text(schema: JsonSchema, depth: int = 0) -> str:
         case "string":
             return FORMATS.get(str(node.get("format")), "str")
         case str(kind):
-            return NAMES.get(kind, kind)
+            return NAMES.get(kind) or name_text(kind)
         case _:
             return "any"
 
@@ -86,7 +99,7 @@ def _object(node: JsonSchema, definitions: Any, depth: int) -> str:
         return "object"
     required: Any = node.get("required", ())
     parts = (
-        f"{name}{'' if name in required else '?'}: {_inner(inner, definitions, depth)}"
+        f"{name_text(name)}{'' if name in required else '?'}: {_inner(inner, definitions, depth)}"
         for name, inner in cast("Mapping[str, Any]", known).items()
     )
     return f"{{{', '.join(parts)}}}"
@@ -104,15 +117,19 @@ def _union(types: Iterable[str]) -> str:
 
 
 def _slot_text(slot: Slot) -> str:
+    name, kind, default = name_text(slot.name), slot_type(slot), slot.default
     if slot.required:
-        return f"{slot.name}: {slot_type(slot)}"
-    default = slot.default
+        return f"{name}: {kind}"
     if default is MISSING or not isinstance(default, str | int | float | bool | list | dict | None):
-        return f"{slot.name}?: {slot_type(slot)}"
-    shown = json.dumps(default, ensure_ascii=False, default=str)
-    return f"{slot.name}?: {slot_type(slot)} = {shown if len(shown) <= MAX_TEXT else '…'}"
+        return f"{name}?: {kind}"
+    shown = "…" if default is not None and is_secret_name(slot.name) else _json(default)
+    return f"{name}?: {kind} = {shown if len(shown) <= MAX_TEXT else '…'}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str).replace("<", "\\u003c")
 
 
 def _one_line(text: str) -> str:
-    line = " ".join(text.split())
+    line = " ".join(text.split()).translate(_DEFUSED)
     return line if len(line) <= MAX_TEXT else f"{line[: MAX_TEXT - 1]}…"

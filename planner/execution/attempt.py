@@ -112,10 +112,10 @@ class InnerTasks:
             task.exception()  # whatever it raised on its way out is not what the step reports
 
 
-async def guarded(call: Awaitable[Any]) -> Any:
+async def guarded(call: Callable[[], Awaitable[Any]]) -> Any:
     """Await an action; `SystemExit` would end the event loop, so it becomes an error of the action."""
     try:
-        return await call
+        return await call()
     except (SystemExit, GeneratorExit) as error:
         raise ActionExit(f"the action tried to exit the process ({error!r})") from error
 

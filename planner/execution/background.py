@@ -115,27 +115,25 @@ class BackgroundRuns:
         self._known: WeakValueDictionary[str, BackgroundExecutionHandle] = WeakValueDictionary()
 
     def start(self, request: RunRequest, on_complete: OnComplete | None) -> BackgroundExecutionHandle:
-        """Start a run, or return the handle of the one with this id.
+        """Start a run, or return the handle of the one with this id that is under way.
+
+        A run that has ended, or waits, is handed to the executor again: with a checkpointer it is resumed or returned.
 
         Raises:
             RunConflict: the id belongs to a run of another plan.
         """
         known = self._known.get(request.context.run_id)
-        if known is not None:
-            if known.plan_id != request.plan.id:
-                raise RunConflict(
-                    f"run {known.id!r} was started with another plan ({known.plan_id}); use a new exec_id"
-                )
+        if known is not None and known.plan_id != request.plan.id:
+            raise RunConflict(f"run {known.id!r} was started with another plan ({known.plan_id}); use a new exec_id")
+        if known is not None and not known.done():
+            if on_complete is not None:
+                known.attach(on_complete)
             return known
         handle = BackgroundExecutionHandle(self._executor, request, on_complete)
         self._known[handle.id] = handle
         self._going.add(handle)
         handle.task.add_done_callback(lambda _: self._going.discard(handle))
         return handle
-
-    def get(self, run_id: str) -> BackgroundExecutionHandle | None:
-        """Return the handle of a run that is under way, or that somebody still holds."""
-        return self._known.get(run_id)
 
     async def close(self) -> None:
         """Cancel what is under way and wait for it."""

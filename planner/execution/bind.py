@@ -157,8 +157,8 @@ def fingerprint(value: Any) -> str:
     """Return 16 hexadecimal digits of the content of plain data; secrets and live objects count by their type only."""
     try:
         content = pydantic_core.to_json(value, bytes_mode="base64", fallback=_kind, inf_nan_mode="strings")
-    except ValueError:  # a lone surrogate, which JSON cannot carry
-        content = repr(value).encode(errors="surrogatepass")
+    except (ValueError, RecursionError):  # a lone surrogate, or a list that contains itself: JSON has neither
+        content = _kind(value).encode()
     return sha256(content).hexdigest()[:16]
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -40,8 +40,23 @@ class Active:
     start: Start
     state: RunState
     runner: asyncio.Task[ExecutionResult]
+    aborted: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: int = 0
     """Callers that wait for it; when the last is cancelled, so is the run."""
+
+    def abort(self) -> None:
+        """Give the run up: it was stopped and does not end, because its store does not answer."""
+        self.runner.cancel()
+        self.aborted.set()
+
+    async def ended(self) -> bool:
+        """Wait until the run has ended, or was given up; return which."""
+        aborted = asyncio.create_task(self.aborted.wait())
+        try:
+            await asyncio.wait({self.runner, aborted}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            aborted.cancel()
+        return self.runner.done() and not self.runner.cancelled()
 
 
 class PlanExecutor:
@@ -158,8 +173,8 @@ class PlanExecutor:
         context.run(var_child_runnable_config.set, None)  # inside somebody's node, their thread must not become ours
         work = self._advance(request, state, start, history)
         runner = asyncio.create_task(work, name=f"goalgraph-run-{run_id}", context=context)
-        state.abort = runner.cancel
         active = self._active[run_id] = Active(start, state, runner)
+        state.abort = active.abort
         runner.add_done_callback(lambda _: self._active.pop(run_id, None))
         return active
 
@@ -167,17 +182,17 @@ class PlanExecutor:
         """Wait for a run; whoever gives up last stops it."""
         active.waiting += 1
         try:
-            return await asyncio.shield(active.runner)
+            if await active.ended():
+                return active.runner.result()
         except asyncio.CancelledError:
-            if active.runner.cancelled():  # it did not end in time after it was stopped: its store does not answer
-                status: RunStatus = "cancelled" if active.state.stop_reason == "cancelled" else "failed"
-                return not_advanced(request, status, f"Stopped: {active.state.stop_message}; its store did not answer")
             if active.waiting == 1:
                 active.state.stop("cancelled", "the caller was cancelled", 0)
-                await asyncio.wait({active.runner})  # bounded: a run that was stopped is aborted in the end
+                await active.ended()
             raise
         finally:
             active.waiting -= 1
+        status: RunStatus = "cancelled" if active.state.stop_reason == "cancelled" else "failed"
+        return not_advanced(request, status, f"Stopped: {active.state.stop_message}; its store did not answer")
 
     def _state(self, request: RunRequest, plan: CandidatePlan) -> RunState:
         stopping = asyncio.Event()
@@ -232,4 +247,8 @@ class PlanExecutor:
             given = Command(resume=dict(request.answers)) if request.answers else None
         config: RunnableConfig = {"configurable": {"thread_id": request.context.run_id}, "run_name": "goalgraph_run"}
         final: object = await cast("Any", make_graph(state, saver)).ainvoke(given, config, durability=durability)
-        return isinstance(final, Mapping) and "records" in final
+        if not isinstance(final, Mapping) or "records" not in final:
+            return False
+        if len(state.outcomes) < len(state.steps):  # all had been done, and only the last checkpoint was missing
+            await restore(cast("Mapping[str, Any]", final), state)
+        return True

@@ -83,7 +83,7 @@ class StepOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingInterrupt:
-    """A question that a flow asked with LangGraph's `interrupt`; the run goes on when it is answered."""
+    """What a flow or an action asked with LangGraph's `interrupt`; the run goes on when it is answered."""
 
     id: str
     step_id: str

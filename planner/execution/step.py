@@ -123,7 +123,7 @@ class Unit:
             on_report=lambda progress, message: state.report(self.step.id, progress, message),
         )
         call = cast("ActionCall", self.spec.call)  # the executor refuses plans with actions that are only described
-        work = guarded(call(arguments, context, state.context.resources))
+        work = guarded(lambda: call(arguments, context, state.context.resources))
         value = await state.inner.run(work, self.spec.policy.timeout or state.limits.step_timeout)
         return check_output(self.spec, value, state.codecs, state.limits.output_bytes, state.secrets)
 

@@ -26,8 +26,8 @@ _PART = re.compile(
     rf"""\.({_NAME})|\.(\d{{1,9}})|\[\s*(\d{{1,9}})\s*\]|\["((?:[^"\\]|\\.)*)"\]|\['((?:[^'\\]|\\.)*)'\]""", re.DOTALL
 )
 _ESCAPED = re.compile(r"\\([\\\"'])")
-_OPENING = re.compile(r"(\$+)\{")
-_TRAILING = re.compile(r"\$+\Z")
+_OPENING = re.compile(r"(?<!\$)(\$+)\{")
+_TRAILING = re.compile(r"(?<!\$)\$+\Z")
 
 
 @dataclass(frozen=True, slots=True)

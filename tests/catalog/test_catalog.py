@@ -101,7 +101,7 @@ def test_what_is_no_reference_is_told_how_one_is_written(catalog: ActionCatalog,
     assert InvalidRef is type(refused.value)
 
 
-@pytest.mark.parametrize("ref", ["action:aks", "action:ask@9", "flow:ask@1.0", "flow:ask"])  # codespell:ignore aks
+@pytest.mark.parametrize("ref", ["action:aks", "action:ask@9", "flow:ask@1.0", "flow:ask"])
 def test_an_unknown_action_is_a_key_error_that_names_what_is_close(catalog: ActionCatalog, ref: str) -> None:
     """Aethergraph raised a `KeyError`; its message was a quoted key."""
     with pytest.raises(KeyError) as refused:

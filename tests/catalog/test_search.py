@@ -183,7 +183,7 @@ def test_goals_are_split_into_clauses() -> None:
     goal = "Load the big table, then draw a chart. Finally send it by mail and go"
 
     assert [part.strip() for part in clauses(goal)] == ["Load the big table", "draw a chart", "send it by mail   go"]
-    assert goal_parts("Load the table. Draw!") == [[["load", "tabl"]], [["draw"]]]  # codespell:ignore tabl
+    assert goal_parts("Load the table. Draw!") == [[["load", "tabl"]], [["draw"]]]
 
 
 def test_words_that_say_nothing_are_left_out() -> None:

@@ -99,3 +99,24 @@ def test_what_is_no_catalog_is_refused_with_a_sentence(
         load_catalog(where)
 
     assert [word for word in words if word not in str(refused.value)] == []
+
+
+def test_what_else_a_module_holds_may_be_as_odd_as_it_likes(command: CommandLine) -> None:
+    """Clients and proxies that connect at the first look, and raise, stand beside the actions of real modules."""
+    odd = """
+class Odd:
+    def __call__(self): ...
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+class Odder(Odd):
+    @property
+    def __class__(self):
+        raise RuntimeError("class")
+odd, odder = Odd(), Odder()
+"""
+    path = command.file("odd.py", ACTIONS + odd)
+
+    assert names(str(path)) == ALL
+    for name in ("odd", "absent"):
+        with pytest.raises(CommandError):
+            load_catalog(f"{path}:{name}")

@@ -1,6 +1,7 @@
 """Each command: what it shows, what it writes with `--json`, and how it ends."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,25 @@ def test_a_plan_that_was_saved_can_be_run(command: CommandLine, tmp_path: Path) 
     assert ran["outputs"] == {"forecast": "rain in Seattle"}
 
 
+def test_the_line_that_runs_a_saved_plan_can_be_pasted(command: CommandLine, tmp_path: Path) -> None:
+    out, file = tmp_path / "my plan.json", command.file("the inputs.json", '{"x": 1}')
+    given = ("--inputs", str(file), "-i", "airport=SEA TAC")
+
+    result = command("plan", "w", "-c", command.catalog, *given, "--want", "forecast", "--out", out)
+    line = result.stderr.partition("run it with: ")[2].splitlines()[0]
+
+    assert shlex.split(line) == [
+        *("goalgraph", "run", str(out), "--catalog", str(command.catalog)),
+        *("--inputs", str(file), "--input", "airport=SEA TAC"),
+    ]
+
+
+def test_a_draft_that_is_only_planned_is_no_failure(command: CommandLine) -> None:
+    result = command("plan", "forecast the weather of a city", "-c", command.catalog, "-i", "city=Oslo")
+
+    assert (result.exit_code, "only a draft" in result.stderr) == (Exit.OK, True)
+
+
 def test_what_plan_writes_run_reads(command: CommandLine) -> None:
     planned = command("plan", "w", "-c", command.catalog, "-i", "airport=SEA", "--want", "forecast", "--json")
 
@@ -174,6 +194,12 @@ def test_an_action_that_is_not_there_is_named_with_what_resembles_it(command: Co
     assert (result.exit_code, "closest: find_city" in result.stderr) == (Exit.USAGE, True)
 
 
+def test_of_an_action_the_versions_that_there_are_are_named(command: CommandLine) -> None:
+    result = command("catalog", "show", "action:find_city@9", "-c", command.catalog)
+
+    assert (result.exit_code, "there is action:find_city@0.1.0" in result.stderr) == (Exit.USAGE, True)
+
+
 def test_the_catalog_is_searched(command: CommandLine) -> None:
     hits = command.json("catalog", "search", "forecast the weather", "-c", command.catalog)
 
@@ -198,11 +224,13 @@ def test_an_error_is_json_too_when_json_is_asked_for(command: CommandLine) -> No
         (["--inputs", "absent.json"], "cannot be read"),
         (["--inputs", "words.txt"], "is not JSON"),
         (["--inputs", "list.json"], "holds no object"),
+        (["--inputs", "nan.json"], "NaN is no JSON"),
     ],
 )
 def test_inputs_that_cannot_be_read_are_refused(arguments: list[str], words: str, command: CommandLine) -> None:
     command.file("words.txt", "words")
     command.file("list.json", "[1]")
+    command.file("nan.json", '{"airport": NaN}')
 
     result = command("check", command.plan, "-c", command.catalog, *arguments)
 

@@ -56,6 +56,26 @@ def test_what_an_action_prints_does_not_reach_json(command: CommandLine) -> None
     assert "an action prints" in done.stderr
 
 
+def test_what_a_child_process_of_an_action_prints_does_not_reach_json(command: CommandLine) -> None:
+    actions = "import os\nfrom goalgraph import action\n@action\ndef shout() -> int:\n    return os.system('echo x')\n"
+    plan = command.file("shout.json", json.dumps({"steps": [{"id": "a", "action": "shout"}]}))
+
+    done = run("run", plan, "-c", command.file("shout.py", actions), "--json")
+
+    assert json.loads(done.stdout)["ok"] is True
+    assert "x\n" in done.stderr
+
+
+def test_json_is_all_of_stdout_even_where_stderr_is_closed(command: CommandLine) -> None:
+    actions = "import os\nfrom goalgraph import action\n@action\ndef shout() -> int:\n    return os.system('echo x')\n"
+    plan = command.file("shout.json", json.dumps({"steps": [{"id": "a", "action": "shout"}]}))
+    words = " ".join([*GOALGRAPH, "run", str(plan), "-c", str(command.file("shout.py", actions)), "--json"])
+
+    done = subprocess.run(["sh", "-c", f"{words} 2>&-"], stdout=subprocess.PIPE, check=False, env=environment())
+
+    assert json.loads(done.stdout)["ok"] is True
+
+
 def test_what_an_action_prints_is_its_own_otherwise(command: CommandLine) -> None:
     done = run("run", command.plan, "-c", command.catalog, "-i", "airport=OSL")
 

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -11,13 +12,16 @@ import pytest
 from goalgraph.cli.exits import Exit
 from goalgraph.demo.actions import (
     SEATTLE,
+    draw_chart,
     load_weather,
     longest_dry_spell,
     longest_heat_wave,
     measure_warming,
     rain_by_month,
     summarise_years,
+    write_report,
 )
+from planner.catalog import ActionCatalog
 from planner.plan import CandidatePlan, build_graph
 from tests.support.command_line import CommandLine, own_environment
 from tests.support.openai_server import refused, serve
@@ -64,16 +68,49 @@ def test_a_straight_line_of_years_is_measured_exactly() -> None:
     assert measure_warming(line[::-1]).trend.degrees_a_year == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [("date,precipitation\n", "temp_max"), ("date,precipitation,temp_max,temp_min\n", "holds no days")],
-)
-def test_another_file_without_what_is_needed_is_refused(content: str, words: str, tmp_path: Path) -> None:
-    path = tmp_path / "own.csv"
-    path.write_text(content)
+@pytest.mark.parametrize("step", [load_weather, draw_chart, write_report])
+def test_no_plan_says_which_files_are_read_or_written(step: Callable[..., object]) -> None:
+    spec = ActionCatalog([step]).list_actions()[0]
 
-    with pytest.raises(ValueError, match=words):
-        load_weather(str(path))
+    assert {slot.name for slot in spec.inputs} & {"folder", "csv_file", "path"} == set()
+
+
+@pytest.mark.parametrize("chart", ["/etc/hostname", "../secret.txt", "a/b.png", "a\\b.png", "..", ".", "", "link.png"])
+def test_a_report_takes_its_chart_from_its_own_folder_only(chart: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (tmp_path / "secret.txt").write_text("secret")
+    (out / "link.png").symlink_to(tmp_path / "secret.txt")
+    days = load_weather().days
+    years = summarise_years(days).years
+    facts = (rain_by_month(days).months, years, measure_warming(years).trend, longest_dry_spell(days).dry_spell)
+
+    with pytest.raises(ValueError, match="name of a file"):
+        write_report(out, *facts, longest_heat_wave(days).heat_wave, chart)
+
+    assert [path.name for path in out.iterdir()] == ["link.png"]
+
+
+def test_a_report_for_each_of_something_is_no_fault_of_the_demo(
+    command: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model may plan that; the step then returns lists of findings and of files."""
+    out = tmp_path / "answer"
+    plan = CandidatePlan.from_dict(command.json("demo", "--out", out)["plan"])
+    steps = [
+        step.model_copy(update={"for_each": "${summarise_years.years}"}) if step.action == "write_report" else step
+        for step in plan.steps
+    ]
+
+    async def of_a_model(*_: object) -> CandidatePlan:
+        return plan.model_copy(update={"steps": tuple(steps)})
+
+    monkeypatch.setattr("goalgraph.cli.demo._plan", of_a_model)
+    result = command("demo", "--out", out)
+    told = command.json("demo", "--out", out)
+
+    assert (result.exit_code, result.exception) == (Exit.OK, None)
+    assert (told["findings"], told["files"]) == ([], {"chart": str(out / "chart.png")})
 
 
 def test_the_demo_answers_without_a_model(command: CommandLine, tmp_path: Path) -> None:
@@ -105,9 +142,9 @@ def test_the_saved_plan_runs_again(command: CommandLine, tmp_path: Path) -> None
     out = tmp_path / "answer"
     command("demo", "--out", out)
 
-    result = command("run", out / "plan.json", "-c", "goalgraph.demo", "-i", f"folder={tmp_path / 'again'}")
+    result = command("run", out / "plan.json", "-c", "goalgraph.demo")
 
-    assert (result.exit_code, (tmp_path / "again" / "report.md").is_file()) == (Exit.OK, True)
+    assert (result.exit_code, (tmp_path / "goalgraph-demo" / "report.md").is_file()) == (Exit.OK, True)
 
 
 def test_a_place_that_cannot_be_written_is_named(command: CommandLine) -> None:
@@ -127,13 +164,11 @@ def test_without_matplotlib_the_demo_says_how_to_install_it(
 
 
 def test_without_matplotlib_the_chart_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from goalgraph.demo.actions import draw_chart
-
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     days = load_weather().days
 
     with pytest.raises(RuntimeError, match="goalgraph\\[demo\\]"):
-        draw_chart(str(tmp_path), days, rain_by_month(days).months, [], longest_dry_spell(days).dry_spell)
+        draw_chart(tmp_path, days, rain_by_month(days).months, [], longest_dry_spell(days).dry_spell)
 
 
 async def test_with_a_model_that_gives_no_plan_the_demo_goes_by_types(tmp_path: Path) -> None:

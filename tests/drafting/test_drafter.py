@@ -19,6 +19,7 @@ from planner.drafting import (
     ScriptedModel,
     Usage,
 )
+from planner.drafting.language_model import PERMANENT
 from planner.errors import ModelRefused, ModelTruncated, ModelUnavailable
 from planner.events import PlanningEvent
 from planner.limits import Limits
@@ -124,6 +125,29 @@ async def test_a_model_that_keeps_failing_gives_a_result_that_says_so(catalog: A
     assert result.validation is not None
     assert result.validation.has_structural_errors
     assert result.events[-1].message
+
+
+async def test_a_model_that_cannot_work_is_asked_once(catalog: ActionCatalog) -> None:
+    """Each candidate gives up by itself, and the result says that it is the model."""
+    gone = ModelUnavailable("no such key", PERMANENT)
+
+    result, model = await draft(catalog, gone, GOOD, gone, candidates=3, max_iter=4)
+    failed, asked = await draft(catalog, gone, GOOD, max_iter=4)
+
+    assert (result.ok, len(model.calls)) == (True, 3)
+    assert (failed.plan, len(asked.calls)) == (None, 1)
+    assert failed.validation is not None
+    assert [issue.kind for issue in failed.validation.issues] == ["model_unavailable"]
+    assert "no such key; not asked again, for that would not help" in [event.message for event in failed.events]
+
+
+async def test_a_model_that_is_busy_is_asked_again_and_named_when_it_stays_so(catalog: ActionCatalog) -> None:
+    """Its silence is no plan that cannot be decoded."""
+    result, model = await draft(catalog, *[ModelUnavailable("slow down")] * 3, max_iter=3)
+
+    assert len(model.calls) == 3
+    assert result.validation is not None
+    assert [issue.kind for issue in result.validation.issues] == ["model_unavailable"]
 
 
 async def test_an_answer_at_the_length_limit_that_is_complete_is_taken(catalog: ActionCatalog) -> None:

@@ -11,7 +11,9 @@ from pydantic import BaseModel
 from planner.catalog import ActionCatalog
 from planner.drafting import InputParser, OpenAIModel, ParsedInputs, ScriptedModel
 from planner.errors import ModelRefused, ModelUnavailable
+from planner.limits import Limits
 from planner.plan import CandidatePlan
+from planner.service import PlannerService
 from tests.support import strict_schema
 from tests.support.openai_server import OpenAIServer, text
 
@@ -135,6 +137,8 @@ PLAIN: dict[str, tuple[str, dict[str, Any]]] = {
     "JSON": ('{"key1": {"a": 1}, "other": 2}', {"key1": {"a": 1}}),
     "one only": ("key2 = 5", {"key2": 5}),
     "part of a word": ("monkey1 = 5 and my.key2 = 3", {}),
+    "a word that ends in and": ("key1 = sand, key2 = b", {"key1": "sand", "key2": "b"}),
+    "commas and an and": ("key1 = a ,; and key2 = b", {"key1": "a", "key2": "b"}),
     "nothing": ("hello there", {}),
     "an empty message": ("", {}),
 }
@@ -184,6 +188,33 @@ async def test_no_message_and_no_answer_raises(message: str, answer: str, schema
 
         assert parsed.resolved_keys | parsed.missing_keys == {"a", "b"}
         assert parsed.values.keys() == parsed.resolved_keys
+
+
+@pytest.mark.parametrize("unit", [" ", "$", '"', "'", "`", "[", "{", "}", "\\", "\n", ", ", "a ", "a =", "${ ", "and "])
+async def test_long_runs_of_one_thing_are_read_in_reasonable_time(unit: str) -> None:
+    """Work that grows faster than the message would meet the timeout of the tests."""
+    run = unit * (200_000 // len(unit))
+    for message in (f"a = x{run}y, b = 2", f"a{run}b = 2", run):
+        parsed = await plainly(message, ["a", "b", "", " "])
+        assert parsed.resolved_keys | parsed.missing_keys == {"a", "b", "", " "}
+
+
+@pytest.mark.parametrize("model", [True, False])
+async def test_no_message_is_an_empty_one(*, model: bool) -> None:
+    """A front end may have nothing to give."""
+    parser = InputParser(ScriptedModel([{"n": None}]) if model else None)
+    parsed = await parser.parse_message_for_fields(message=None, missing_keys=["n"], schemas={"n": "integer"})
+
+    assert (parsed.values, parsed.missing_keys, parsed.errors) == ({}, {"n"}, [])
+
+
+async def test_the_service_reads_messages_within_its_limits(catalog: ActionCatalog) -> None:
+    """They are the caller's, not the defaults."""
+    service = PlannerService(catalog, ScriptedModel([{"n": [[[1]]]}]), limits=Limits(nesting=2))
+
+    parsed = await service.parse_inputs(message="n", missing_keys=["n"])
+
+    assert (parsed.values, ["'nesting'" in error for error in parsed.errors[:1]]) == ({}, [True])
 
 
 async def test_a_model_over_http_is_held_to_a_strict_schema(server: OpenAIServer) -> None:

@@ -24,7 +24,7 @@ from planner.drafting import (
     Usage,
     as_language_model,
 )
-from planner.drafting.language_model import completion_of
+from planner.drafting.language_model import completion_of, is_permanent
 from planner.drafting.wire_schema import closed
 from planner.errors import ModelError, ModelRefused, ModelTruncated, ModelUnavailable
 from planner.plan import CandidatePlan
@@ -165,6 +165,35 @@ async def test_failures_of_a_chat_model_become_ours(message: Any, expected: type
 
     if expected is ModelTruncated:
         assert completion_of(caught.value) == Completion(text="{", usage=Usage(calls=1), finish_reason="length")
+
+
+class HTTPFault(Exception):
+    """An error of a provider's client."""
+
+    def __init__(self, status_code: int) -> None:
+        super().__init__(f"status {status_code}")
+        self.status_code = status_code
+
+
+@pytest.mark.parametrize(
+    ("fault", "permanent", "calls"),
+    [
+        (HTTPFault(401), True, 1),
+        (HTTPFault(403), True, 1),
+        (HTTPFault(404), True, 2),
+        (ConnectionRefusedError(), True, 1),
+        (HTTPFault(429), False, 2),
+        (TimeoutError(), False, 2),
+    ],
+)
+async def test_a_chat_model_that_cannot_work_says_so(fault: Exception, *, permanent: bool, calls: int) -> None:
+    """Without the schema it is asked only where the schema may be the reason."""
+    chat = Chat(structured=True, message=fault)
+
+    with pytest.raises(ModelUnavailable) as caught:
+        await LangChainModel(chat).complete(MESSAGES, SCHEMA)
+
+    assert (is_permanent(caught.value), len(chat.seen)) == (permanent, calls)
 
 
 async def test_a_plan_is_drafted_by_a_chat_model(catalog: ActionCatalog) -> None:

@@ -10,7 +10,7 @@ from openai import AsyncOpenAI
 from pydantic import SecretStr
 
 from planner.drafting import Completion, Message, OpenAIModel, Schema, Usage
-from planner.drafting.language_model import completion_of
+from planner.drafting.language_model import completion_of, is_permanent
 from planner.drafting.wire_schema import closed
 from planner.errors import ModelRefused, ModelTruncated, ModelUnavailable
 from tests.support.openai_server import OpenAIServer, Reply, error, refused, text, truncated
@@ -116,6 +116,7 @@ FAILURES: dict[str, tuple[Reply, str]] = {
     "a delay of an hour": (error(429, "slow down", retry_after="3600"), "no more requests"),
     "status 500": (error(500, "oops", retry_after="0.01"), "status 500 after 2 attempts"),
     "a wrong key": (error(401, "Incorrect API key provided: sk-secret"), "give api_key="),
+    "a key without rights": (error(403, "not for you"), "GOALGRAPH_API_KEY or OPENAI_API_KEY"),
     "an unknown model": (error(404, "no such model"), "check the model's name"),
     "another refusal": (error(418, "a teapot"), "a teapot"),
     "a page": (Reply(body=b"<html>hello</html>", media_type="text/html"), "no chat completion"),
@@ -140,6 +141,7 @@ async def test_what_is_no_answer_is_an_error_that_says_what_to_do(
         await ask(server, reply, reply, max_retries=1)
 
     assert "sk-secret" not in str(caught.value)
+    assert is_permanent(caught.value) is (reply.status in {401, 403, 404})
 
 
 async def test_a_refusal_is_told_apart_and_counted(server: OpenAIServer) -> None:
@@ -170,8 +172,10 @@ async def test_an_answer_that_was_cut_off_is_kept(server: OpenAIServer) -> None:
 
 async def test_a_slow_answer_is_not_waited_for(server: OpenAIServer) -> None:
     """The message names the option."""
-    with pytest.raises(ModelUnavailable, match="raise timeout="):
+    with pytest.raises(ModelUnavailable, match="raise timeout=") as caught:
         await ask(server, Reply(slow=True), timeout=0.2, max_retries=0)
+
+    assert not is_permanent(caught.value)
 
 
 async def test_a_call_can_be_cancelled(server: OpenAIServer) -> None:
@@ -189,16 +193,23 @@ async def test_a_call_can_be_cancelled(server: OpenAIServer) -> None:
 async def test_a_server_that_is_not_there_is_named(unused_tcp_port: int) -> None:
     """The usual mistake is in base_url."""
     async with OpenAIModel("m", base_url=f"http://127.0.0.1:{unused_tcp_port}/v1", max_retries=0) as asked:
-        with pytest.raises(ModelUnavailable, match=f"m at http://127.0.0.1:{unused_tcp_port}/v1 cannot be reached"):
+        with pytest.raises(
+            ModelUnavailable, match=f"m at http://127.0.0.1:{unused_tcp_port}/v1 cannot be reached"
+        ) as e:
             await asked.complete(MESSAGES)
+
+    assert is_permanent(e.value)
 
 
 async def test_without_a_key_the_error_says_how_to_give_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenAI's own server wants one."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     async with OpenAIModel("m") as asked:
-        with pytest.raises(ModelUnavailable, match="OPENAI_API_KEY"):
+        with pytest.raises(ModelUnavailable) as caught:
             await asked.complete(MESSAGES)
+
+    assert str(caught.value) == "m has no key; set GOALGRAPH_API_KEY or OPENAI_API_KEY, or give api_key="
+    assert is_permanent(caught.value)
 
 
 async def test_a_client_that_was_given_stays_open(server: OpenAIServer) -> None:

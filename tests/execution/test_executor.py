@@ -353,3 +353,55 @@ async def test_the_result_raises_on_request(runner: Runner) -> None:
     bad = await runner.run(make_plan(), "another")
     with pytest.raises(RunFailed, match="empty"):
         bad.raise_for_failure()
+
+
+async def test_values_that_no_store_can_write_fail_their_own_step() -> None:
+    """An integer of more than 64 bits, and a text that is no UTF-8; what was done before is kept."""
+
+    @action
+    async def odd(a: int) -> Any:
+        return 2**70 if a else "file-\udce9"
+
+    plan = make_plan(
+        {"id": "good", "action": "add", "inputs": {"a": 1}},
+        {"id": "big", "action": "odd", "inputs": {"a": 1}, "after": ["good"]},
+        {"id": "text", "action": "odd", "inputs": {"a": 0}, "after": ["good"]},
+    )
+    result = await Runner(add, odd, saver=InMemorySaver()).run(plan, stop_on_failure=False)
+
+    assert {"good": {"result": 2}} == result.step_outputs
+    assert "64 bits" in (result.outcomes["big"].error or "")
+    assert "surrogate" in (result.outcomes["text"].error or "")
+
+
+async def test_inputs_that_are_odd_do_not_end_the_call_with_an_exception() -> None:
+    """Nested for ever, no UTF-8, too large: the action is given them, or the step says what does not fit."""
+
+    @action
+    async def take(x) -> int:
+        return 1
+
+    @action
+    async def typed(x: list[int]) -> int:
+        return 1
+
+    cyclic: list[Any] = []
+    cyclic.append(cyclic)
+    deep: list[Any] = []
+    for _ in range(900):
+        deep = [deep]
+    runner = Runner(take, typed)
+    for value in (cyclic, deep, "\ud800", 2**70):
+        for name in ("take", "typed"):
+            plan = make_plan({"id": "s", "action": name, "inputs": {"x": "${user.x}"}})
+            assert (await runner.run(plan, user_inputs={"x": value})).status in ("succeeded", "failed")
+
+
+async def test_a_plan_may_be_given_as_its_json_form() -> None:
+    """As it comes from a file or a model."""
+    from goalgraph import open_planner
+
+    async with open_planner(actions=[add]) as planner:
+        result = await planner.execute({"steps": [{"id": "s", "action": "add", "inputs": {"a": 1}}]})
+
+    assert {"result": 2} == result.outputs

@@ -97,7 +97,7 @@ async def test_what_a_saver_holds_of_a_finished_run() -> None:
         "plan_id": plan.id,
         "refs": {"s": "action:add@0.1.0"},
         "owner": ["local", "local"],
-        "inputs_hash": "34118ba02bfda4c5",
+        "inputs_hash": "2bfd14f43d17fc7c",
     } == {name: value for name, value in start.items() if name != "started_at"}
     assert start["started_at"].tzinfo is not None
     assert replace(result.outcomes["s"]) == StepOutcome.from_record(stored["records"]["s"])

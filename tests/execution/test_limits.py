@@ -192,3 +192,25 @@ async def test_progress_beyond_the_bound_is_dropped_and_everything_else_told(cap
     assert 8 == runner.phases().count("step_progress")
     assert ["step_success", "success"] == runner.phases()[-2:]
     assert 1 == caplog.text.count("limit 'events'")
+
+
+async def test_a_rate_below_one_call_a_second_is_kept_too() -> None:
+    """One call in two hours: the second is never made."""
+    calls: list[int] = []
+    first = asyncio.Event()
+
+    @action(rate=Rate(calls=0.5, per=3600))
+    async def work(name: int) -> int:
+        calls.append(name)
+        first.set()
+        return name
+
+    runner = Runner(work)
+    async with asyncio.timeout(10):
+        run = asyncio.create_task(runner.run(_fan(3)))
+        await first.wait()
+        await runner.until("step_success")
+        runner.executor.cancel("run-1")
+        await run
+
+    assert 1 == len(calls)

@@ -153,3 +153,19 @@ def test_odd_text_anywhere_is_an_issue_or_nothing(text: str) -> None:
     )
 
     assert validate(plan, CATALOG, {text: text}).issues
+
+
+@pytest.mark.parametrize(
+    "text", ["$" * 200_000 + "x ${user.a}", "${a." * 40_000, "${a" + " " * 200_000, '${a["' * 40_000]
+)
+def test_a_text_made_to_keep_the_reader_busy_is_read_in_one_pass(text: str) -> None:
+    """A search that starts anew at each dollar would take minutes; the test's own time-out would end it."""
+    for _ in range(20):
+        checked(step("a", "scale", value=text))
+
+
+def test_a_condition_cannot_look_at_an_item() -> None:
+    """It decides about the whole step, before there is an item."""
+    mapped = step("a", "scale", value="${item}", for_each=[1, 2], when={"ref": "${item}", "op": "gt", "value": 1})
+
+    assert [("unknown_step", "a", "when.ref")] == faults(mapped)

@@ -220,7 +220,7 @@ def test_actions_are_resolved_to_names_and_references() -> None:
 @pytest.mark.parametrize(
     ("step", "error"),
     [
-        ({"action": "lod"}, UnknownAction),  # codespell:ignore lod
+        ({"action": "lod"}, UnknownAction),
         ({}, UnknownAction),
         ({"action_ref": "action:load@9"}, UnknownAction),
         ({"action_ref": "load"}, ValueError),

@@ -14,7 +14,7 @@ PICTURE = Path(__file__).parents[2] / "docs" / "plan.svg"
 async def draw() -> str:
     """The demo's plan, as it is found without a model."""
     catalog = load_catalog(goalgraph.demo.__name__)
-    planned = await PlannerService(catalog).plan(goal=QUESTION, user_inputs={"folder": "report"}, wants=WANTS)
+    planned = await PlannerService(catalog).plan(goal=QUESTION, wants=WANTS)
     assert planned.plan is not None
     return planned.plan.draw(catalog=catalog).svg
 

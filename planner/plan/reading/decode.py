@@ -52,7 +52,9 @@ class Decoded:
     patches: tuple[Patch, ...]
 
 
-def decode_plan(source: str | bytes | Mapping[str, Any], limits: Limits, *, reshape: Reshape | None = None) -> Decoded:
+def decode_plan(
+    source: str | bytes | Mapping[str, Any], limits: Limits | None = None, *, reshape: Reshape | None = None
+) -> Decoded:
     """Read a plan, never raising for any text or JSON.
 
     Text may be fenced, stand in prose, be Python, have trailing commas or lack its last braces. Each change is a patch
@@ -61,9 +63,10 @@ def decode_plan(source: str | bytes | Mapping[str, Any], limits: Limits, *, resh
 
     Args:
         source: A text, its bytes, or data.
-        limits: `plan_bytes`, `nesting` and `steps` are checked here.
+        limits: `plan_bytes`, `nesting` and `steps` are checked here; the defaults of `Limits` when absent.
         reshape: Turns another form of a plan, such as the wire form, into the plan's own before it is checked.
     """
+    limits = limits or Limits()
     if isinstance(source, Mapping):
         reading = Reading(source, found=True)
     else:
@@ -182,8 +185,7 @@ def _name_numbers(data: dict[str, Any], patches: list[Patch]) -> dict[str, Any]:
     names = {str(name): f"s{name}" for name in ids if re.fullmatch(r"\d{1,9}", str(name))}
     if not names or not set(names.values()).isdisjoint(map(str, ids)):
         return data
-    longest_first = "|".join(sorted(names, key=len, reverse=True))
-    reference = re.compile(rf"(?<!\$)\$\{{\s*({longest_first})(?=\s*[.\[}}])")
+    reference = re.compile(r"(?<!\$)\$\{\s*(\d{1,9})(?=\s*[.\[}])")
 
     def rename(value: Any, path: Path) -> Any:
         match value:
@@ -194,7 +196,7 @@ def _name_numbers(data: dict[str, Any], patches: list[Patch]) -> dict[str, Any]:
             case _ if _is_id_place(path) and str(value) in names:
                 new = names[str(value)]
             case str():
-                new = reference.sub(lambda found: f"${{{names[found[1]]}", value)
+                new = reference.sub(lambda found: f"${{{names[found[1]]}" if found[1] in names else found[0], value)
             case _:
                 return value
         if new != value:

@@ -29,8 +29,9 @@ Wanted = Callable[[Any], bool]
 _STRING = r'"(?:[^"\\]++|\\.)*+"'
 _SINGLE_QUOTED = r"(?<=[\[{,:\s])'(?:[^'\\\n]++|\\.)*+'(?=\s*[,:}\]])"
 _TOKEN = re.compile(rf'(?P<string>{_STRING}|{_SINGLE_QUOTED})|(?P<quote>")|(?P<bracket>[\[\]{{}}])', re.DOTALL)
-_TRAILING_COMMA = re.compile(rf"(?P<string>{_STRING})|,(?=\s*+[}}\]])", re.DOTALL)
-_FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:\n\s*```|\Z)", re.DOTALL)
+# here and in a fence nothing is looked at twice: an open string takes the rest, as does an open fence
+_TRAILING_COMMA = re.compile(r'(?P<string>"(?:[^"\\]++|\\.)*+"?+)|,(?=\s*+[}\]])', re.DOTALL)
+_FENCE = re.compile(r"```[^\n`]*+\n(.*?)(?:^[^\S\n]*+```|\Z)", re.DOTALL | re.MULTILINE)
 _KEY = re.compile(r"""["'][\w.-]+["']\s*:""")
 _AFTER_KEY = re.compile(r"""["']\s*:\s*\Z""")
 _OPENING = re.compile(r"[\[{]")
