@@ -229,7 +229,7 @@ class PlanExecutor:
                 state.publisher.publish("start", message=request.plan.goal or None, details={"resumed": resumed})
                 ended = await self._run_graph(request, state, start, resumed=resumed)
             return result_of(request, state, loop.time() - began, ended=ended)
-        except Exception as error:
+        except Exception as error:  # listeners hear of it as well as the caller
             state.publisher.publish("failure", error=f"{type(error).__name__}: {error}")
             raise
         finally:
