@@ -27,24 +27,25 @@ class Publisher:
         self._listener = listener
         self._limits = limits
         self._secrets = secrets
-        self._count = 0
+        self.count = 0
+        """Events so far, told or not."""
         self._full = False
         self._queue: asyncio.Queue[ExecutionEvent | None] = asyncio.Queue()
         self._teller = asyncio.create_task(self._tell()) if listener is not None else None
 
     def publish(self, phase: ExecutionPhase, step_id: str | None = None, **facts: Any) -> None:
         """Record that something happened now."""
-        if phase == "step_progress" and self._count >= self._limits.events:
+        if phase == "step_progress" and self.count >= self._limits.events:
             if not self._full:
                 bound = self._limits.events
                 logger.warning("run %s met the limit 'events' of %d; progress is no longer told", self._run_id, bound)
             self._full = True
             return
-        self._count += 1
+        self.count += 1
         if self._listener is None and phase not in ERROR_PHASES:
             return
         known = {name: without(fact, self._secrets) for name, fact in facts.items()}
-        event = ExecutionEvent(phase, step_id, seq=self._count, run_id=self._run_id, time=datetime.now(UTC), **known)
+        event = ExecutionEvent(phase, step_id, seq=self.count, run_id=self._run_id, time=datetime.now(UTC), **known)
         if phase in ERROR_PHASES:
             self.errors.append(event)
         if self._teller is not None:

@@ -21,7 +21,7 @@ from planner.plan import CandidatePlan, PlanGraph, PlanStep
 from storage.protocols import BlobStore
 
 ABORT_AFTER = 2 * LINGER
-"""Seconds after which a run that was stopped is ended by force: its store or a listener does not answer."""
+"""Seconds without any event after which a run that was stopped is ended by force: its store does not answer."""
 
 StopReason = Literal["failure", "cancelled", "deadline"]
 
@@ -97,11 +97,23 @@ class RunState:
         if self.stop_reason is None:
             self.stop_reason, self.stop_message = reason, message
             self.stopping.set()
-            self._timers.append(self._loop.call_later(max(0.0, grace) + ABORT_AFTER, self.abort))
+            self._watch(max(0.0, grace) + ABORT_AFTER)
         if grace <= 0:
             self.inner.stop()
         else:
             self._timers.append(self._loop.call_later(grace, self.inner.stop))
+
+    def _watch(self, seconds: float) -> None:
+        """Give the run up when nothing has happened for so long; a large plan takes its time to be recorded."""
+        told = self.publisher.count
+
+        def look() -> None:
+            if self.publisher.count == told:
+                self.abort()
+            else:
+                self._watch(ABORT_AFTER)
+
+        self._timers.append(self._loop.call_later(seconds, look))
 
     def break_off(self, error: BaseException) -> None:
         """Stop everything without recording it: the store refused a write, or something of ours is broken."""

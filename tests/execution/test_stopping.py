@@ -205,7 +205,7 @@ async def test_a_second_caller_s_callback_is_called_too() -> None:
 
 async def test_a_store_that_hangs_does_not_hold_a_run_that_was_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the grace it is ended by force, and the result says so."""
-    monkeypatch.setattr("planner.execution.state.ABORT_AFTER", 0.05)
+    monkeypatch.setattr("planner.execution.state.ABORT_AFTER", 0.02)
     began, answer = asyncio.Event(), asyncio.Event()
 
     async def hang() -> None:
@@ -254,3 +254,26 @@ def test_a_bound_of_nothing_is_refused() -> None:
     for name in ("concurrency", "window", "steps"):
         with pytest.raises(ValueError, match=name):
             Limits(**cast("Any", {name: 0}))
+
+
+async def test_a_large_run_takes_its_time_to_be_recorded_as_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as something happens, its store answers."""
+    monkeypatch.setattr("planner.execution.state.ABORT_AFTER", 0.5)
+    started = asyncio.Event()
+
+    @action
+    async def hang() -> int:
+        started.set()
+        await asyncio.Event().wait()
+        return 0
+
+    later = ({"id": f"s{at}", "action": "hang", "after": ["h"]} for at in range(3000))
+    plan = make_plan({"id": "h", "action": "hang"}, *later)
+    runner = Runner(hang, saver=InMemorySaver())
+    async with asyncio.timeout(30):
+        run = asyncio.create_task(runner.run(plan))
+        await started.wait()
+        runner.executor.cancel("run-1")
+        result = await run
+
+    assert ("cancelled", 3001) == (result.status, len(result.outcomes))
