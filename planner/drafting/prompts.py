@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from planner.catalog import ActionSpec, JsonSchema, Producer, Slot, as_slot
+from planner.catalog import ActionSpec, Producer, Slot, as_slot
 from planner.drafting.confidential import has_secret, is_secret_name
 from planner.drafting.language_model import Message
+from planner.drafting.observed import SHOWN_FIELDS, schema_of
 from planner.drafting.request import PlanningContext
 from planner.drafting.signatures import catalog_text, name_text, slot_type, type_text
 from planner.drafting.wire import to_wire
@@ -49,9 +50,6 @@ a new key such as {"ref": "user.recipient"}: the user will be asked for it.
 
 SHOWN_CHARS = 200
 """A longer value is not shown; its type is."""
-
-SHOWN_FIELDS = 30
-"""An object with more is only called one."""
 
 SHOWN_LINES = 40
 """Of what is wrong with a plan."""
@@ -197,31 +195,6 @@ def _key_type(user_inputs: Mapping[str, Any], name: str, slot: Slot | None) -> s
     if slot is not None and slot.schema:
         return slot_type(slot)
     return type_text(schema_of(user_inputs[name])) if name in user_inputs else "any"
-
-
-def schema_of(value: Any, depth: int = 0) -> JsonSchema:
-    """Return the JSON Schema that a value shows, of a list the schema of its first item."""
-    match value:
-        case None:
-            return {"type": "null"}
-        case bool():
-            return {"type": "boolean"}
-        case int():
-            return {"type": "integer"}
-        case float():
-            return {"type": "number"}
-        case str():
-            return {"type": "string"}
-        case list() | tuple() if depth < 3:
-            items = cast("Sequence[Any]", value)
-            return {"type": "array", **({"items": schema_of(items[0], depth + 1)} if items else {})}
-        case Mapping() if depth < 3 and len(cast("Mapping[Any, Any]", value)) <= SHOWN_FIELDS:
-            fields = {str(key): schema_of(item, depth + 1) for key, item in cast("Mapping[Any, Any]", value).items()}
-            return {"type": "object", "properties": fields, "required": list(fields)}
-        case Mapping():
-            return {"type": "object"}
-        case _:
-            return {}
 
 
 def _hidden(slot: Slot | None) -> bool:

@@ -1,14 +1,13 @@
 """Planning without a language model: over types from what one has to what one wants, and from words to a draft."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
-
-from pydantic import SecretStr
+from typing import Any
 
 from planner.catalog import ActionCatalog, ActionSpec, Slot, as_slot
 from planner.catalog.catalog import in_group
 from planner.catalog.words import clauses
 from planner.drafting.assemble import Assembly
+from planner.drafting.observed import schema_of
 from planner.drafting.reach import Source, Sources, Want, reach
 from planner.drafting.request import Candidate, PlanningContext, PlanResult
 from planner.events import PlanningEvent
@@ -151,26 +150,6 @@ def _meanings(slot: Slot) -> tuple[Slot, ...]:
     if slot.semantic is not None:
         return (slot,)
     return (slot, Slot(slot.name, slot.schema, semantic=slot.name))
-
-
-def schema_of(value: object) -> dict[str, Any]:
-    """Return what a value tells of its type: its JSON type, and of a record the names of its fields."""
-    match value:
-        case bool():
-            return {"type": "boolean"}
-        case int():
-            return {"type": "integer"}
-        case float():
-            return {"type": "number"}
-        case str() | SecretStr():
-            return {"type": "string"}
-        case Mapping():
-            names = [str(name) for name in cast("Mapping[object, object]", value)]
-            return {"type": "object", "properties": {name: {} for name in names}, "required": names}
-        case list() | tuple():
-            return {"type": "array"}
-        case _:
-            return {}
 
 
 def _nothing(

@@ -7,7 +7,8 @@ from pydantic import BaseModel, SecretStr
 
 from planner.catalog import ActionCatalog, ActionSpec, Slot
 from planner.drafting import PlanningContext
-from planner.drafting.prompts import Round, feedback_text, head_text, key_lines, messages, request_text, schema_of
+from planner.drafting.observed import schema_of
+from planner.drafting.prompts import Round, feedback_text, head_text, key_lines, messages, request_text
 from planner.drafting.signatures import action_text, catalog_text, type_text
 from planner.plan import CandidatePlan, ValidationIssue, ValidationResult
 
