@@ -7,7 +7,6 @@ PlannerError
 ├── InvalidRef (ValueError)                     not of the form kind:name@version
 ├── InvalidReference (ValueError)               text holds `${` that is no binding
 ├── InvalidPlan (ValueError)                    a plan did not pass validation, so it was not run
-├── PlanDecodingError (ValueError)              a text holds no plan
 ├── BindingError (ValueError)                   a value is not there, or does not fit where it is bound
 ├── MissingResource (LookupError)               an action asks for what the application did not provide
 ├── UnstorableOutput (TypeError)                an output is neither plain data nor has a codec
@@ -76,14 +75,6 @@ class InvalidReference(PlannerError, ValueError):
 
 class InvalidPlan(PlannerError, ValueError):
     """A plan did not pass validation, so it was not run."""
-
-
-class PlanDecodingError(PlannerError, ValueError):
-    """A text holds no plan that could be read."""
-
-    def __init__(self, message: str, raw_text: str = "") -> None:
-        super().__init__(message)
-        self.raw_text = raw_text
 
 
 class BindingError(PlannerError, ValueError):

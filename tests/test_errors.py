@@ -11,7 +11,6 @@ from planner.errors import (
     InvalidRef,
     LimitExceeded,
     ModelError,
-    PlanDecodingError,
     PlannerError,
     UnknownAction,
     closest,
@@ -51,7 +50,6 @@ def test_model_errors_have_a_root_of_their_own() -> None:
         (InvalidRef("load"), "'load' is not an action reference; write action:name@version or flow:name@version"),
         (BindingError("a.x", "it is not there"), "a.x: it is not there"),
         (LimitExceeded("steps", "too many"), "too many (raise the limit 'steps' to allow it)"),
-        (PlanDecodingError("no JSON", "text"), "no JSON"),
         (PlannerError(), ""),
     ],
 )
@@ -63,7 +61,6 @@ def test_a_message_is_text_and_not_the_repr_of_a_key(error: PlannerError, messag
 def test_the_facts_stay_with_the_error() -> None:
     """For programs."""
     assert ("laod", ["load"]) == (UnknownAction("laod", ["load"]).action, UnknownAction("laod", ["load"]).known)
-    assert "text" == PlanDecodingError("no JSON", "text").raw_text
     assert ("load", "a.x", "steps") == (
         InvalidRef("load").ref,
         BindingError("a.x", "").path,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from functools import cached_property
-from typing import Any, Final, Literal, Never, cast, get_origin
+from typing import Any, Final, Never, cast, get_origin
 
 import jsonschema_rs
 from pydantic import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
@@ -16,8 +16,6 @@ JsonSchema = Mapping[str, Any]
 
 PYTHON_TYPE = "x-python-type"
 """The word of a schema that names a Python type with a codec, which no JSON value has."""
-
-JsonType = Literal["string", "number", "boolean", "object", "array"]
 
 
 class Missing:
