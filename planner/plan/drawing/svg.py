@@ -9,8 +9,8 @@ from planner.plan.drawing.picture import Badge, Card, Line, Picture, shorten, vi
 
 MARGIN = 22.0
 PADDING = 13.0
-MIN_WIDTH, MAX_WIDTH = 118.0, 250.0
-TITLE_LETTER, CODE_LETTER, SMALL_LETTER = 7.9, 6.8, 5.9
+MIN_WIDTH, MAX_WIDTH = 118.0, 272.0
+TITLE_LETTER, CODE_LETTER, SMALL_LETTER = 8.7, 6.8, 5.9
 """Pixels a letter takes in each size of text, on the wide side: the reader's fonts are not known here."""
 BADGE_HEIGHT, BADGE_GAP = 17.0, 5.0
 GOAL_LETTER = 7.2
