@@ -8,9 +8,11 @@ from typing import Any, cast
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
 from langgraph.types import RetryPolicy
+from typing_extensions import TypedDict
 
-from planner.catalog import action
+from planner.catalog import ActionContext, Cost, action
 from planner.context import RunContext
 from planner.execution import RunRequest
 from planner.limits import Limits
@@ -381,3 +383,46 @@ async def test_when_one_item_fails_no_further_item_starts_and_the_outcome_says_w
         outcome.error_type,
         outcome.error,
     )
+
+
+async def test_declared_tokens_are_a_bound_too() -> None:
+    """Counted before each call, like the cost."""
+
+    @action(cost=Cost(tokens=100))
+    async def ask(a: int) -> int:
+        return a
+
+    plan = make_plan({"id": "a", "action": "ask", "for_each": [1, 2, 3], "inputs": {"a": "${item}"}})
+    result = await Runner(ask, limits=Limits(tokens=250)).run(plan)
+
+    assert "limit 'tokens'" in (result.outcomes["a"].error or "")
+
+
+async def test_each_item_has_an_idempotency_key_of_its_own_that_its_attempts_share() -> None:
+    """`run:revision:step:item`."""
+    keys: list[str] = []
+
+    @action(retry=RetryPolicy(max_attempts=2, initial_interval=0, jitter=False), idempotent="keyed")
+    async def send(ctx: ActionContext, a: int) -> int:
+        keys.append(ctx.idempotency_key)
+        if ctx.attempt == 1:
+            raise ConnectionError
+        return a
+
+    plan = make_plan({"id": "m", "action": "send", "for_each": [1, 2], "inputs": {"a": "${item}"}})
+    assert (await Runner(send).run(plan)).ok
+    assert ["run-1:0:m:0", "run-1:0:m:0", "run-1:0:m:1", "run-1:0:m:1"] == sorted(keys)
+
+
+async def test_what_a_flow_returns_is_checked_like_any_output() -> None:
+    """Its state says an integer."""
+
+    class State(TypedDict):
+        number: int
+
+    graph = StateGraph(State).add_node("n", cast("Any", lambda _: {"number": "text"})).add_edge(START, "n")
+    runner = Runner()
+    runner.catalog.add_flow(graph, name="flow")
+    result = await runner.run(make_plan({"id": "f", "action": "flow", "inputs": {"number": 1}}))
+
+    assert "the output of flow" in (result.outcomes["f"].error or "")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
@@ -42,3 +43,31 @@ async def test_a_run_inside_a_node_has_a_thread_of_its_own() -> None:
     outer = [found async for found in saver.alist(config)]
     assert all(found.config.get("configurable", {})["checkpoint_ns"] == "" for found in outer)
     assert all("s" not in found.checkpoint["channel_values"] for found in outer)
+
+
+async def test_the_outer_graph_s_callbacks_are_not_told_of_the_run() -> None:
+    """It runs in a context of its own: neither its thread nor its tracing is the caller's."""
+    names: list[str] = []
+
+    class Listener(AsyncCallbackHandler):
+        async def on_chain_start(self, *_: Any, **facts: Any) -> None:
+            names.append(facts.get("name") or "")
+
+    @action
+    async def add(a: int) -> int:
+        return a + 1
+
+    runner = Runner(add, saver=InMemorySaver())
+    plan = make_plan({"id": "s", "action": "add", "inputs": {"a": 1}})
+
+    async def node(state: State) -> State:
+        return {"number": (await runner.run(plan, "inner")).outputs["result"]}
+
+    graph = StateGraph(State)
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    answer = await graph.compile().ainvoke({"number": 5}, {"callbacks": [Listener()]})
+
+    assert {"number": 2} == answer
+    assert "node" in names
+    assert "goalgraph_run" not in names
