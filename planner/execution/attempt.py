@@ -18,6 +18,7 @@ from planner.errors import BindingError, LimitExceeded, PlannerError, Unstorable
 from planner.execution.secrets import secret_within
 from planner.plan.bindings import show
 from planner.plan.value_check import brief, literal_faults
+from storage.errors import StorageError
 
 T = TypeVar("T")
 
@@ -191,7 +192,7 @@ class _Backoff(wait_base):
 
 def is_retried(error: BaseException, policy: RetryPolicy) -> bool:
     """Tell whether `policy` makes another attempt after `error`."""
-    if not isinstance(error, Exception) or isinstance(error, GraphBubbleUp | Stopped):
+    if not isinstance(error, Exception) or isinstance(error, GraphBubbleUp | Stopped | StorageError):
         return False
     if isinstance(error, FlowAttemptFailed):
         return error.retried

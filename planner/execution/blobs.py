@@ -9,6 +9,7 @@ from planner.catalog import ActionSpec, Codecs, to_plain
 from planner.errors import BindingError
 from planner.execution.attempt import Returned
 from planner.execution.outcome import BlobPart, StepOutcome
+from storage.errors import StorageError
 from storage.protocols import BlobStore
 
 _SERDE = JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=[])
@@ -19,7 +20,7 @@ async def set_aside(returned: Returned, spec: ActionSpec, blobs: BlobStore, larg
     """Store what does not belong in a record; return the value without it, and where it went."""
     parts: list[BlobPart] = []
     for path, codec, content in returned.encoded:
-        parts.append((path, await blobs.put(content), codec.name, len(content)))
+        parts.append((path, await _put(blobs, content), codec.name, len(content)))
     if returned.size <= largest:
         return returned.value, parts
     value = returned.value
@@ -30,9 +31,19 @@ async def set_aside(returned: Returned, spec: ActionSpec, blobs: BlobStore, larg
         size = to_plain(part).size
         if size > largest and not any(tuple(other[: len(path)]) == path for other in taken):
             content = _SERDE.dumps_typed([part])[1]
-            parts.append((path, await blobs.put(content), "", len(content)))
+            parts.append((path, await _put(blobs, content), "", len(content)))
             value = replace_at(value, path, None)
     return value, parts
+
+
+async def _put(blobs: BlobStore, content: bytes) -> str:
+    """Store a part; whatever a store raises is its failure, never that of the action whose output it is."""
+    try:
+        return await blobs.put(content)
+    except StorageError:
+        raise
+    except Exception as error:  # any store may be behind the protocol, each with errors of its own
+        raise StorageError(f"the blob store failed with {type(error).__name__}: {error}") from error
 
 
 async def load(outcome: StepOutcome, blobs: BlobStore, codecs: Codecs) -> Any:

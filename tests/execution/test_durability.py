@@ -13,7 +13,7 @@ from langgraph.types import RetryPolicy, interrupt
 from planner.catalog import Semantic, action
 from planner.errors import RunConflict
 from planner.limits import Limits
-from storage import MemoryBlobStore
+from storage import MemoryBlobStore, StorageError
 from tests.support.running import Runner, make_plan
 from tests.support.savers import GatedSaver, step_of
 
@@ -426,3 +426,32 @@ async def test_what_is_stored_of_a_run_holds_no_input_and_no_secret() -> None:
     stored = repr([saver.storage, saver.writes, saver.blobs])
     assert "hunter2" not in stored
     assert "private" not in stored
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+async def test_a_blob_store_that_fails_is_not_a_failure_of_the_action(attempts: int) -> None:
+    """The run breaks off without recording the step, and goes on when the store is back."""
+    down = True
+
+    class Store(MemoryBlobStore):
+        async def put(self, content: bytes) -> str:
+            if down:
+                raise OSError("disk full")
+            return await super().put(content)
+
+    calls: list[int] = []
+
+    @action(retry=RetryPolicy(max_attempts=attempts, initial_interval=0, jitter=False, retry_on=Exception))
+    async def make() -> str:
+        calls.append(1)
+        return "x" * 2000
+
+    saver, blobs, limits = InMemorySaver(), Store(), Limits(blob_bytes=1000)
+    plan = make_plan({"id": "m", "action": "make"})
+    with pytest.raises(StorageError, match="disk full"):
+        await Runner(make, saver=saver, blobs=blobs, limits=limits).run(plan)
+    assert 1 == len(calls)
+    down = False
+    result = await Runner(make, saver=saver, blobs=blobs, limits=limits).run(plan)
+
+    assert {"result": "x" * 2000} == result.outputs
