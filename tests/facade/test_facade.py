@@ -230,3 +230,28 @@ async def test_a_typed_goal_needs_no_model() -> None:
     assert planned.ok
     assert result is not None
     assert {"greet": "hello ann"} == result.outputs
+
+
+async def test_a_plan_that_was_only_guessed_from_words_runs_only_when_the_caller_says_so() -> None:
+    """Without a model and without wants, the words of the goal give a draft."""
+    async with open_planner(actions=[greet]) as planner:
+        drafted, not_run = await planner.plan_and_execute(goal="Greet somebody by name", user_inputs={"name": "ann"})
+        called = list(CALLED)
+        _, run = await planner.plan_and_execute(
+            goal="Greet somebody by name", user_inputs={"name": "ann"}, run_drafts=True
+        )
+
+    assert (True, True, None, []) == (drafted.draft, drafted.ok, not_run, called)
+    assert run is not None
+    assert (True, ["ann"]) == (run.ok, CALLED)
+
+
+def test_a_config_names_its_graph_and_run() -> None:
+    """They become tags of the runs."""
+    config: RunnableConfig = {
+        "configurable": {"thread_id": "t"},
+        "metadata": {"graph_id": "g", "langgraph_node": "n", "run_id": "r"},
+    }
+    planner = NodePlanner.from_config(PlannerService(ActionCatalog()), config)
+
+    assert ["graph:g", "node:n", "run:r"] == planner.caller.tags
