@@ -1,0 +1,84 @@
+"""The one event loop on which a saver talks to its stores, reached from anywhere else without a deadlock."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class SyncCallInLoop(RuntimeError):
+    """A synchronous method was called on the loop that would have to do the work."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a synchronous call of the saver inside its own event loop would wait for itself; use the asynchronous one "
+            "(`ainvoke`, `aget_state`, `aget_tuple` …), or call it from another thread (`asyncio.to_thread`)"
+        )
+
+
+class Home:
+    """Runs coroutines on one loop: the one it was made in, or else one in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        try:
+            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            self._loop = None
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` and wait for it, in a thread that is not the loop's.
+
+        Raises:
+            SyncCallInLoop: this is the loop's own thread.
+        """
+        loop = self._running()
+        if _current() is loop:
+            work.close()
+            raise SyncCallInLoop
+        return asyncio.run_coroutine_threadsafe(work, loop).result()
+
+    async def go(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` on the loop and await it here."""
+        loop = self._loop if self._loop is not None else self._running()
+        if asyncio.get_running_loop() is loop:
+            return await work
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._running()))
+
+    def close(self) -> None:
+        """End the thread, if there is one; everything has to be done by then."""
+        thread, self._thread = self._thread, None
+        if thread is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            thread.join()
+            self._loop = None
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=_serve, args=(self._loop,), name="goalgraph-saver", daemon=True)
+                self._thread.start()
+            loop = self._loop
+        if loop.is_closed():
+            raise RuntimeError("the event loop that this saver was opened in is closed; open the saver again")
+        return loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+def _current() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

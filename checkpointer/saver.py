@@ -1,0 +1,240 @@
+"""`DualWriteSaver`: LangGraph's checkpointer over a `CheckpointStore`."""
+
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    SerializerProtocol,
+)
+
+from checkpointer import threads
+from checkpointer.codec import config_of, key_of, labels_of, matches, metadata_of, to_records, to_tuple, to_writes
+from checkpointer.delta import delta_history
+from checkpointer.home import Home
+from storage.protocols import CheckpointStore
+from storage.records import CheckpointQuery
+from storage.serde import ValueCodec, strict_serializer
+
+T = TypeVar("T")
+FENCE = "__fencing_token"
+"""Key in `configurable`: the number of the writer. LangGraph hands it to nested graphs, and keeps it out of metadata."""
+
+
+class DualWriteSaver(BaseCheckpointSaver[str]):
+    """Keeps checkpoints in a `CheckpointStore`; over both tiers: `DualWriteSaver.from_conn_string(…)`.
+
+    Sync and async, from any thread and loop; a sync call on the loop that the saver was opened in is refused
+    (`SyncCallInLoop`), since it would wait for itself.
+
+    Args:
+        store: Where checkpoints are.
+        serde: How values become bytes, LangGraph's `EncryptedSerializer` for example. By default strict: only known
+            types load, and anything else raises `ForbiddenType`.
+        allowed_types: Types, or `"module:Name"`, that the default serializer loads besides.
+    """
+
+    def __init__(
+        self,
+        store: CheckpointStore,
+        *,
+        serde: SerializerProtocol | None = None,
+        allowed_types: Iterable[type | tuple[str, ...] | str] = (),
+    ) -> None:
+        super().__init__(serde=serde or strict_serializer(allowed_types))
+        self.store = store
+        self._home = Home()
+
+    # ------------------------------------------------------------------------------------------------ the contract
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint: one round trip.
+
+        Raises:
+            Fenced: the config carries an older fencing token than the thread has seen.
+            StorageUnavailable: no answer; repeat it.
+        """
+        record, blobs = to_records(self._codec, config, checkpoint, metadata, new_versions)
+        await self._home.go(self.store.put(record, blobs, fence=_fence(config)))
+        return config_of(record.key)
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Store writes of a task: one round trip; the checkpoint need not be there yet. Raises: as `aput`."""
+        records = to_writes(self._codec, writes, task_id, task_path)
+        await self._home.go(self.store.put_writes(key_of(config), records, fence=_fence(config)))
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return a checkpoint with its pending writes, the newest without `checkpoint_id`; one round trip when it is hot.
+
+        Raises:
+            CorruptRecord: it cannot be read. ForbiddenType: it names a type that may not be loaded.
+            ArchiveUnavailable: it was evicted, and the archive cannot be read now.
+        """
+        thread, space, checkpoint_id = key_of(config)
+        found = await self._home.go(self.store.get(thread, space, checkpoint_id or None))
+        return None if found is None else to_tuple(self._codec, found)
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002 - LangGraph's name
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """List checkpoints of both tiers, newest first; without a config those of all threads."""
+        found = self.store.scan(_query(config, filter, before, limit))
+        left = limit
+        try:
+            while left is None or left > 0:
+                stored = await self._home.go(_next(found))
+                if stored is None:
+                    return
+                if filter and not matches(filter, metadata_of(self._codec, stored.record)):
+                    continue
+                left = None if left is None else left - 1
+                yield to_tuple(self._codec, stored)
+        finally:
+            await self._home.go(_close(found))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete a thread in all namespaces and both tiers; what a late writer stores afterwards is dropped."""
+        await self._home.go(self.store.delete_thread(str(thread_id)))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints of runs, but for those that a later delta channel is rebuilt from."""
+        await self._home.go(threads.delete_for_runs(self.store, run_ids))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy all checkpoints and writes of a thread."""
+        await self._home.go(threads.copy(self.store, str(source_thread_id), str(target_thread_id)))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Keep the newest checkpoint of each namespace, and what its delta channels are rebuilt from; or `"delete"`."""
+        await self._home.go(threads.prune(self.store, [str(thread) for thread in thread_ids], strategy))
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return each channel's writes since its last snapshot, oldest first, and that snapshot."""
+        return await self._home.go(delta_history(self.store, self._codec, key_of(config), channels))
+
+    def get_next_version(self, current: str | int | None, channel: None) -> str:
+        """Return a version that sorts after `current` and that no other fork of the same parent has."""
+        number = int(current.partition(".")[0]) if isinstance(current, str) else current or 0
+        return f"{number + 1:032}.{secrets.randbits(53):016}"
+
+    # ---------------------------------------------------------------------------------------------- the sync half
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """As `aput`; serialised in the calling thread, whose state it is."""
+        record, blobs = to_records(self._codec, config, checkpoint, metadata, new_versions)
+        self._home.run(self.store.put(record, blobs, fence=_fence(config)))
+        return config_of(record.key)
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """As `aput_writes`."""
+        records = to_writes(self._codec, writes, task_id, task_path)
+        self._home.run(self.store.put_writes(key_of(config), records, fence=_fence(config)))
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """As `aget_tuple`."""
+        return self._home.run(self.aget_tuple(config))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002 - LangGraph's name
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """As `alist`."""
+        found = self.alist(config, filter=filter, before=before, limit=limit)
+        try:
+            while (one := self._home.run(_next(found))) is not None:
+                yield one
+        finally:
+            self._home.run(_close(found))
+
+    def delete_thread(self, thread_id: str) -> None:
+        """As `adelete_thread`."""
+        self._home.run(self.adelete_thread(thread_id))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """As `adelete_for_runs`."""
+        self._home.run(self.adelete_for_runs(run_ids))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """As `acopy_thread`."""
+        self._home.run(self.acopy_thread(source_thread_id, target_thread_id))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """As `aprune`."""
+        self._home.run(self.aprune(thread_ids, strategy=strategy))
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """As `aget_delta_channel_history`."""
+        return self._home.run(self.aget_delta_channel_history(config=config, channels=channels))
+
+    def close(self) -> None:
+        """End the saver's own thread, if a sync call outside of any loop has started it; the stores are others'."""
+        self._home.close()
+
+    @property
+    def _codec(self) -> ValueCodec:
+        return ValueCodec(self.serde)  # read at each call: LangGraph swaps `serde` on a shallow copy
+
+
+def _fence(config: RunnableConfig) -> int | None:
+    token = (config.get("configurable") or {}).get(FENCE)
+    return None if token is None else int(token)
+
+
+def _query(
+    config: RunnableConfig | None, wanted: Mapping[str, Any] | None, before: RunnableConfig | None, limit: int | None
+) -> CheckpointQuery:
+    configurable = (config or {}).get("configurable") or {}
+    thread = configurable.get("thread_id")
+    return CheckpointQuery(
+        thread_id=None if thread is None else str(thread),
+        checkpoint_ns=configurable.get("checkpoint_ns"),
+        checkpoint_id=configurable.get("checkpoint_id") or None,
+        before=None if before is None else key_of({"configurable": {"thread_id": "", **before["configurable"]}})[2] or None,
+        labels=labels_of(wanted or {}),
+        limit=None if wanted else limit,  # what the labels let through is filtered again, by value
+    )
+
+
+async def _next(found: AsyncIterator[T]) -> T | None:
+    return await anext(found, None)
+
+
+async def _close(found: AsyncIterator[Any]) -> None:
+    if isinstance(found, AsyncGenerator):
+        await found.aclose()

@@ -1,0 +1,75 @@
+"""The names of all keys, and what each holds.
+
+Every key of an owner (a thread, session, run or task) carries the tag of its partition, so that one script can touch
+all of them, and the partition's outbox with them, on a cluster too:
+
+    gg:{7}:meta                    HASH    format; cold ("1": what is not here may be in the archive)
+    gg:{7}:out                     STREAM  the outbox: references to what the archive does not have yet (see `outbox.py`)
+    gg:{7}:lease                   STRING  who archives this partition
+    threads
+    gg:{7}:m:thread                HASH    last, archived (outbox ids); deleted (newest deleted checkpoint id); fence;
+                                           trimmed, partial ("1" unknown namespaces, "2" those in `a`)
+    gg:{7}:n:thread                SET     namespaces that are here
+    gg:{7}:a:thread                SET     namespaces that are in the archive, after the thread came back from it
+    gg:{7}:x:thread                SET     checkpoint ids that came after their thread was deleted
+    gg:{7}:i:thread␀ns             ZSET    checkpoint ids, score 0: sorted by id
+    gg:{7}:c:thread␀ns             HASH    checkpoint id → packed checkpoint
+    gg:{7}:r:thread␀ns             HASH    checkpoint id → packed blob fields that it refers to
+    gg:{7}:v:thread␀ns             HASH    checkpoint id → outbox id of its last change
+    gg:{7}:b:thread␀ns             HASH    channel␀version → type␀bytes
+    gg:{7}:j:thread␀ns             ZSET    checkpoint ids that have writes, score 0
+    gg:{7}:w:thread␀ns␀checkpoint  HASH    task␀index → packed write
+    gg:{7}:lru                     ZSET    thread → Redis time of its last use, in ms
+    gg:{7}:gone                    SET     threads that are in the archive only
+    documents and logs (`kind` as in `records.py`)
+    gg:{7}:h:kind␀owner            HASH    seq, last, archived, first (the oldest entry that is here);
+                                           deleted (outbox id; without seq: until the deletion is archived)
+    gg:{7}:o:kind␀owner            HASH    a document's fields: "f:name" type␀bytes, "c:name" text, "n:name" number
+    gg:{7}:l:kind␀owner            HASH    seq → packed entry
+    gg:{7}:k:kind                  ZSET    owner → Redis time of the last change, in ms
+    gg:{7}:g:kind                  SET     owners that are in the archive only
+
+No key has a time to live: what idles is removed by the archiver, in one script, once it is archived.
+"""
+
+from dataclasses import dataclass
+
+from redis.crc import key_slot
+
+PARTITIONS = 64
+"""Fixed: another number would put every owner elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Names of keys below one prefix."""
+
+    prefix: str = "gg"
+
+    def __post_init__(self) -> None:
+        if not self.prefix or "{" in self.prefix or "}" in self.prefix:
+            raise ValueError(f"the prefix of keys must not be empty or have braces: {self.prefix!r}")
+
+    @staticmethod
+    def partition_of(owner: str) -> int:
+        """Return where an owner lives, 0 to 63."""
+        return key_slot(_bytes(owner)) % PARTITIONS
+
+    def partition(self, number: int, name: str) -> bytes:
+        """Return a key of a partition itself: `meta`, `out`, `lease`, `lru`, `gone`, `k:kind`, `g:kind`."""
+        return b"%s:{%d}:%s" % (self.prefix.encode(), number, name.encode())
+
+    def thread(self, kind: str, thread_id: str, *rest: str) -> bytes:
+        """Return a key of a thread; `rest` is its namespace, then a checkpoint id."""
+        return self._owned(kind, self.partition_of(thread_id), thread_id, *rest)
+
+    def record(self, letter: str, kind: str, owner: str) -> bytes:
+        """Return a key of a document or log: `letter` is `h`, `o` or `l`."""
+        return self._owned(letter, self.partition_of(owner), kind, owner)
+
+    def _owned(self, letter: str, partition: int, *parts: str) -> bytes:
+        return self.partition(partition, letter) + b":" + b"\0".join(map(_bytes, parts))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

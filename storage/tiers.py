@@ -1,0 +1,181 @@
+"""Two tiers as one: what is not in Redis is looked for in the archive, and nothing is taken for absent that may be there."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import cast, AsyncGenerator
+
+from storage.errors import CorruptRecord
+from storage.protocols import ArchiveReader
+from storage.records import (
+    BlobRecord,
+    CheckpointKey,
+    CheckpointQuery,
+    CheckpointRecord,
+    StoredCheckpoint,
+    WriteRecord,
+)
+from storage.redis.checkpoints import Fetched, RedisCheckpoints
+
+OpenReader = Callable[[], Awaitable[ArchiveReader]]
+"""Opens the archive when it is needed first; raises `ArchiveUnavailable` when it cannot be read now."""
+
+
+class TieredCheckpoints:
+    """A `CheckpointStore` over Redis and the archive.
+
+    Args:
+        hot: What is live.
+        reader: Gives the archive.
+        notify: Told after each write, so that an archiver of this process wakes up.
+    """
+
+    def __init__(self, hot: RedisCheckpoints, reader: OpenReader, notify: Callable[[], None] = lambda: None) -> None:
+        self.hot = hot
+        self._reader = reader
+        self._notify = notify
+
+    async def put(self, record: CheckpointRecord, blobs: Sequence[BlobRecord], *, fence: int | None = None) -> None:
+        """Store a checkpoint in Redis and a reference to it in the outbox, in one call; see `CheckpointStore`."""
+        await self.hot.put(record, blobs, fence=fence)
+        self._notify()
+
+    async def put_writes(self, key: CheckpointKey, writes: Sequence[WriteRecord], *, fence: int | None = None) -> None:
+        """Store writes in Redis and a reference to them in the outbox, in one call; see `CheckpointStore`."""
+        await self.hot.put_writes(key, writes, fence=fence)
+        self._notify()
+
+    async def get(self, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None = None) -> StoredCheckpoint | None:
+        """Return a checkpoint, from Redis when it is hot; see `CheckpointStore`."""
+        fetched = await self.hot.fetch(thread_id, checkpoint_ns, checkpoint_id)
+        if fetched.found is not None:
+            return await self._whole(fetched.found, fetched)
+        if not fetched.elsewhere:
+            return None
+        archive = await self._reader()
+        if checkpoint_id is not None:
+            found = await archive.checkpoint(thread_id, checkpoint_ns, checkpoint_id)
+            return None if found is None else _with_hot_writes(found, fetched.writes)
+        found = await self._newest(archive, thread_id, checkpoint_ns)
+        if found is not None:
+            await self.hot.restore(found, await archive.namespaces(thread_id))
+        return found
+
+    async def scan(self, query: CheckpointQuery) -> AsyncIterator[StoredCheckpoint]:
+        """List both tiers by id, newest first, each checkpoint once, Redis before the archive; see `CheckpointStore`."""
+        elsewhere, keys = await self.hot.ids(query)
+        here = set(keys)
+        left = query.limit
+        async with (
+            aclosing(self._hot_pages(keys)) as hot,
+            aclosing(self._archived(query, here) if elsewhere else _nothing()) as cold,
+        ):
+            next_hot, next_cold = await anext(hot, None), await anext(cold, None)
+            while left is None or left > 0:
+                if next_hot is None and next_cold is None:
+                    return
+                if next_cold is None or (next_hot is not None and _id(next_hot) >= _id(next_cold)):
+                    chosen = cast("StoredCheckpoint", next_hot)
+                    next_hot = await anext(hot, None)
+                else:
+                    chosen = next_cold
+                    next_cold = await anext(cold, None)
+                if _labelled(chosen, query):
+                    left = None if left is None else left - 1
+                    yield chosen
+
+    async def delete_thread(self, thread_id: str) -> None:
+        """Delete in Redis now, and in the archive by a reference in the outbox; see `CheckpointStore`."""
+        await self.hot.delete_thread(thread_id)
+        self._notify()
+
+    async def delete(self, keys: Sequence[CheckpointKey]) -> None:
+        """Delete in Redis now, and in the archive by references in the outbox; see `CheckpointStore`."""
+        await self.hot.delete(keys)
+        self._notify()
+
+    async def _newest(self, archive: ArchiveReader, thread_id: str, checkpoint_ns: str) -> StoredCheckpoint | None:
+        """Return the newest in the archive that was not deleted since."""
+        found = await archive.checkpoint(thread_id, checkpoint_ns)
+        if found is None or not await self.hot.dropped([found.record.key]):
+            return found
+        query = CheckpointQuery(thread_id=thread_id, checkpoint_ns=checkpoint_ns)
+        async with aclosing(self._archived(query, set())) as older:
+            return await anext(older, None)
+
+    async def _whole(self, found: StoredCheckpoint, fetched: Fetched) -> StoredCheckpoint:
+        """Add the values that have left Redis: a fork of an old checkpoint refers to them."""
+        if not fetched.missing:
+            return found
+        thread, space, _ = found.record.key
+        archive = await self._reader()
+        values = await archive.blobs(thread, space, fetched.missing)
+        lost = sorted(fetched.missing.keys() - values.keys())
+        if lost:
+            raise CorruptRecord("/".join(found.record.key), f"{', '.join(lost)}: no tier has the value")
+        return StoredCheckpoint(record=found.record, blobs={**found.blobs, **values}, writes=found.writes)
+
+    async def _hot_pages(self, keys: Sequence[CheckpointKey]) -> AsyncGenerator[StoredCheckpoint]:
+        async for fetched in self.hot.read(keys):
+            if fetched.found is not None:
+                yield await self._whole(fetched.found, fetched)
+
+    async def _archived(self, query: CheckpointQuery, here: set[CheckpointKey]) -> AsyncGenerator[StoredCheckpoint]:
+        """List the archive without what is in Redis, and without what was deleted there a moment ago."""
+        archive = await self._reader()
+        limit = None if query.limit is None else query.limit + len(here)
+        async with aclosing(cast("AsyncGenerator[StoredCheckpoint]", archive.scan(_limited(query, limit)))) as rows:
+            async for page in _pages(rows):
+                keys = [stored.record.key for stored in page]
+                hidden = here | await self.hot.dropped([key for key in keys if key not in here])
+                for stored in page:
+                    if stored.record.key not in hidden:
+                        yield stored
+
+
+PAGE = 32
+
+
+async def _pages(rows: AsyncIterator[StoredCheckpoint]) -> AsyncIterator[list[StoredCheckpoint]]:
+    page: list[StoredCheckpoint] = []
+    async for row in rows:
+        page.append(row)
+        if len(page) == PAGE:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+async def _nothing() -> AsyncGenerator[StoredCheckpoint]:
+    for none in ():
+        yield none
+
+
+def _limited(query: CheckpointQuery, limit: int | None) -> CheckpointQuery:
+    return CheckpointQuery(
+        thread_id=query.thread_id,
+        checkpoint_ns=query.checkpoint_ns,
+        checkpoint_id=query.checkpoint_id,
+        before=query.before,
+        labels=query.labels,
+        limit=None if query.labels else limit,
+    )
+
+
+def _labelled(stored: StoredCheckpoint, query: CheckpointQuery) -> bool:
+    labels = stored.record.labels
+    return not labels or all(labels.get(name) == value for name, value in query.labels.items())
+
+
+def _id(stored: StoredCheckpoint) -> str:
+    return stored.record.key.checkpoint_id
+
+
+def _with_hot_writes(found: StoredCheckpoint, writes: Sequence[WriteRecord]) -> StoredCheckpoint:
+    """Add writes that came after the checkpoint had left Redis: of two regular ones the first stays, of special the last."""
+    known = {(write.task_id, write.idx): write for write in found.writes}
+    for write in writes:
+        if write.idx < 0 or (write.task_id, write.idx) not in known:
+            known[write.task_id, write.idx] = write
+    merged = sorted(known.values(), key=lambda write: (write.task_path, write.task_id, write.idx))
+    return StoredCheckpoint(record=found.record, blobs=found.blobs, writes=merged)
