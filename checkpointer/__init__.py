@@ -1,3 +1,6 @@
-"""LangGraph's checkpoints, kept in `storage`."""
+"""LangGraph's checkpoints over `storage`."""
 
-__all__: list[str] = []
+from checkpointer.home import SyncCallInLoop
+from checkpointer.saver import DualWriteSaver
+
+__all__ = ["DualWriteSaver", "SyncCallInLoop"]
