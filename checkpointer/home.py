@@ -35,10 +35,13 @@ class Home:
         Raises:
             SyncCallInLoop: this is the loop's own thread.
         """
-        loop = self._running()
-        if _current() is loop:
-            work.close()
-            raise SyncCallInLoop
+        try:
+            loop = self._running()
+            if _current() is loop:
+                raise SyncCallInLoop
+        except RuntimeError:
+            work.close()  # or Python warns that nobody awaited it
+            raise
         return asyncio.run_coroutine_threadsafe(work, loop).result()
 
     async def go(self, work: Coroutine[Any, Any, T]) -> T:
