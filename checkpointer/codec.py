@@ -84,9 +84,7 @@ def to_records(
     return record, blobs
 
 
-def to_writes(
-    codec: ValueCodec, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
-) -> list[WriteRecord]:
+def to_writes(codec: ValueCodec, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str) -> list[WriteRecord]:
     """Return the records of a task's writes."""
     return [
         WriteRecord(

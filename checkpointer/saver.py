@@ -2,7 +2,10 @@
 
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -19,13 +22,15 @@ from checkpointer import threads
 from checkpointer.codec import config_of, key_of, labels_of, matches, metadata_of, to_records, to_tuple, to_writes
 from checkpointer.delta import delta_history
 from checkpointer.home import Home
-from storage.protocols import CheckpointStore
+from checkpointer.opening import Opening
+from storage.dual import DualStorage, StorageOptions
+from storage.protocols import CheckpointStore, Table
 from storage.records import CheckpointQuery
-from storage.serde import ValueCodec, strict_serializer
+from storage.serde import AllowedType, ValueCodec, encrypted, strict_serializer
 
 T = TypeVar("T")
 FENCE = "__fencing_token"
-"""Key in `configurable`: the number of the writer. LangGraph hands it to nested graphs, and keeps it out of metadata."""
+"""Key in `configurable`: the number of the writer. Nested graphs get it too, and metadata do not."""
 
 
 class DualWriteSaver(BaseCheckpointSaver[str]):
@@ -39,6 +44,7 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
         serde: How values become bytes, LangGraph's `EncryptedSerializer` for example. By default strict: only known
             types load, and anything else raises `ForbiddenType`.
         allowed_types: Types, or `"module:Name"`, that the default serializer loads besides.
+        storage: The two tiers that `store` belongs to, for `flush`, `evict` and `query`.
     """
 
     def __init__(
@@ -46,11 +52,56 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
         store: CheckpointStore,
         *,
         serde: SerializerProtocol | None = None,
-        allowed_types: Iterable[type | tuple[str, ...] | str] = (),
+        allowed_types: Iterable[AllowedType] = (),
+        storage: DualStorage | None = None,
     ) -> None:
         super().__init__(serde=serde or strict_serializer(allowed_types))
         self.store = store
+        self._storage = storage
         self._home = Home()
+
+    @classmethod
+    def from_conn_string(  # noqa: PLR0913 - each has its default
+        cls,
+        redis_url: str | None = None,
+        archive_url: str | None = None,
+        *,
+        data_dir: Path | str | None = None,
+        serde: SerializerProtocol | None = None,
+        allowed_types: Iterable[AllowedType] = (),
+        encryption_key: bytes | None = None,
+        options: StorageOptions | None = None,
+    ) -> Opening[Self]:
+        """Open both tiers: `async with DualWriteSaver.from_conn_string() as saver:`, or `with` outside of a loop.
+
+        Args:
+            redis_url: `redis://`, `rediss://`, `unix://` or `redis+cluster://`; an embedded Redis without it.
+            archive_url: `clickhouse://user:password@host:8123/database`, or `https://…`; embedded without it.
+            data_dir: Of what is embedded; `./.goalgraph` by default.
+            serde: As for the class.
+            allowed_types: As for the class.
+            encryption_key: 16, 24 or 32 bytes: values are encrypted before they leave the process.
+            options: Everything else about the storage.
+
+        Raises:
+            StorageError: see `DualStorage.open`.
+        """
+        given = {"redis_url": redis_url, "archive_url": archive_url, "data_dir": data_dir and Path(data_dir)}
+        chosen = replace(
+            options or StorageOptions(), **{name: value for name, value in given.items() if value is not None}
+        )
+        inner = serde or strict_serializer(allowed_types)
+        return Opening(cls._opened(chosen, inner if encryption_key is None else encrypted(inner, encryption_key)))
+
+    @classmethod
+    @asynccontextmanager
+    async def _opened(cls, options: StorageOptions, serde: SerializerProtocol) -> AsyncGenerator[Self]:
+        async with DualStorage.open(options, codec=ValueCodec(serde)) as storage:
+            saver = cls(storage.checkpoints, serde=serde, storage=storage)
+            try:
+                yield saver
+            finally:
+                saver.close()
 
     # ------------------------------------------------------------------------------------------------ the contract
 
@@ -79,7 +130,7 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
         await self._home.go(self.store.put_writes(key_of(config), records, fence=_fence(config)))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Return a checkpoint with its pending writes, the newest without `checkpoint_id`; one round trip when it is hot.
+        """Return a checkpoint with its pending writes, the newest without `checkpoint_id`.
 
         Raises:
             CorruptRecord: it cannot be read. ForbiddenType: it names a type that may not be loaded.
@@ -202,6 +253,31 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
         """As `aget_delta_channel_history`."""
         return self._home.run(self.aget_delta_channel_history(config=config, channels=channels))
 
+    # ---------------------------------------------------------------------------------------------- the two tiers
+
+    @property
+    def storage(self) -> DualStorage:
+        """The two tiers.
+
+        Raises:
+            RuntimeError: the saver was made over a store alone.
+        """
+        if self._storage is None:
+            raise RuntimeError("this saver has one store, not two tiers; open it with `DualWriteSaver.from_conn_string`")
+        return self._storage
+
+    async def flush(self, timeout: float = 30.0) -> None:
+        """Wait until all that is written so far is in the archive, or raise `ArchiveUnavailable`."""
+        await self._home.go(self.storage.flush(timeout))
+
+    async def evict(self, thread_id: str) -> bool:
+        """Move a thread out of Redis, as happens to those that idle; it comes back when it is used."""
+        return await self._home.go(self.storage.evict(str(thread_id)))
+
+    async def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> Table:
+        """Ask the archive a `SELECT`, after what is written so far has got there."""
+        return await self._home.go(self.storage.query(sql, parameters))
+
     def close(self) -> None:
         """End the saver's own thread, if a sync call outside of any loop has started it; the stores are others'."""
         self._home.close()
@@ -225,7 +301,9 @@ def _query(
         thread_id=None if thread is None else str(thread),
         checkpoint_ns=configurable.get("checkpoint_ns"),
         checkpoint_id=configurable.get("checkpoint_id") or None,
-        before=None if before is None else key_of({"configurable": {"thread_id": "", **before["configurable"]}})[2] or None,
+        before=None
+        if before is None
+        else key_of({"configurable": {"thread_id": "", **before["configurable"]}})[2] or None,
         labels=labels_of(wanted or {}),
         limit=None if wanted else limit,  # what the labels let through is filtered again, by value
     )

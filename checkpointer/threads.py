@@ -17,9 +17,7 @@ async def copy(store: CheckpointStore, source: str, target: str) -> None:
         space = record.key.checkpoint_ns
         new = [(channel, version) for channel, version in record.refs.items() if (space, channel, version) not in sent]
         sent.update((space, channel, version) for channel, version in new)
-        blobs = [
-            BlobRecord(channel=channel, version=version, value=stored.blobs[channel]) for channel, version in new
-        ]
+        blobs = [BlobRecord(channel=channel, version=version, value=stored.blobs[channel]) for channel, version in new]
         key = record.key._replace(thread_id=target)
         await store.put(_moved(stored, key), blobs)
         if stored.writes:

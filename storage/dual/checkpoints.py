@@ -1,9 +1,10 @@
 """Two tiers as one: what is not in Redis is looked for in the archive, and nothing is taken for absent that may be there."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from typing import cast, AsyncGenerator
+from typing import cast
 
+from storage.dual.archive import OpenReader
 from storage.errors import CorruptRecord
 from storage.protocols import ArchiveReader
 from storage.records import (
@@ -16,8 +17,8 @@ from storage.records import (
 )
 from storage.redis.checkpoints import Fetched, RedisCheckpoints
 
-OpenReader = Callable[[], Awaitable[ArchiveReader]]
-"""Opens the archive when it is needed first; raises `ArchiveUnavailable` when it cannot be read now."""
+PAGE = 32
+"""Checkpoints of the archive that are compared with Redis together."""
 
 
 class TieredCheckpoints:
@@ -44,7 +45,9 @@ class TieredCheckpoints:
         await self.hot.put_writes(key, writes, fence=fence)
         self._notify()
 
-    async def get(self, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None = None) -> StoredCheckpoint | None:
+    async def get(
+        self, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None = None
+    ) -> StoredCheckpoint | None:
         """Return a checkpoint, from Redis when it is hot; see `CheckpointStore`."""
         fetched = await self.hot.fetch(thread_id, checkpoint_ns, checkpoint_id)
         if fetched.found is not None:
@@ -130,9 +133,6 @@ class TieredCheckpoints:
                 for stored in page:
                     if stored.record.key not in hidden:
                         yield stored
-
-
-PAGE = 32
 
 
 async def _pages(rows: AsyncIterator[StoredCheckpoint]) -> AsyncIterator[list[StoredCheckpoint]]:

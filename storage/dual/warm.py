@@ -1,0 +1,64 @@
+"""Telling a Redis that is new, or that lost its data, what the archive has."""
+
+from collections.abc import AsyncIterator, Sequence
+from itertools import groupby
+from typing import get_args
+
+from storage.clickhouse import ClickHouseArchive
+from storage.records import DocumentKind, Kind, LogKind
+from storage.redis.client import Argument, RedisClient, Script
+from storage.redis.keys import PARTITIONS
+
+KINDS: tuple[Kind, ...] = (*get_args(DocumentKind), *get_args(LogKind))
+PAGE = 1000
+
+IS_COLD = Script("is_cold", "return redis.call('HGET', KEYS[1], 'cold') ~= '0' and 1 or 0")
+SETTLE = Script("settle", "return redis.call('HSET', KEYS[1], 'cold', '0')")
+NOTE_GONE = Script(
+    "note_gone",
+    """
+    for _, owner in ipairs(ARGV) do
+      if redis.call('EXISTS', KEYS[2] .. owner) == 0 then redis.call('SADD', KEYS[1], owner) end
+    end
+    return #ARGV
+    """,
+)
+
+
+async def settle(client: RedisClient, archive: ClickHouseArchive) -> None:
+    """Note who is in the archive only, so that what Redis does not know is known to be nowhere.
+
+    Until this is done (`cold`), every miss asks the archive, and fails when that is away: an answer of "not there" might
+    be wrong. It is done once in the life of a Redis; an empty archive takes no time.
+    """
+    metas = [client.keys.partition(number, "meta") for number in range(PARTITIONS)]
+    if not any(await client.call_each(IS_COLD, [([meta], []) for meta in metas])):
+        return
+    async for threads in _pages(archive.threads()):
+        await _note(client, "gone", "m", None, threads)
+    for kind in KINDS:
+        async for owners in _pages(archive.owners(kind)):
+            await _note(client, f"g:{kind}", "h", kind, owners)
+    await client.call_each(SETTLE, [([meta], []) for meta in metas])
+
+
+async def _note(client: RedisClient, gone: str, letter: str, kind: Kind | None, owners: Sequence[str]) -> None:
+    keys = client.keys
+    calls: list[tuple[list[bytes], list[Argument]]] = []
+    for number, several in groupby(sorted(owners, key=keys.partition_of), key=keys.partition_of):
+        head = keys.partition(number, letter) + (b":" if kind is None else b":%s\0" % kind.encode())
+        calls.append(
+            ([keys.partition(number, gone), head], [owner.encode("utf-8", "surrogatepass") for owner in several])
+        )
+    await client.call_each(NOTE_GONE, calls)
+
+
+async def _pages(owners: AsyncIterator[str]) -> AsyncIterator[list[str]]:
+    page: list[str] = []
+    async for owner in owners:
+        page.append(owner)
+        if len(page) == PAGE:
+            yield page
+            page = []
+    if page:
+        yield page
