@@ -6,7 +6,7 @@ import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 
-from tests.support.open_savers import SAVERS, Places
+from tests.support.open_savers import EXTREMES, Places
 
 CAPABILITIES = {
     "put": 17,
@@ -20,11 +20,11 @@ CAPABILITIES = {
 }
 
 
-@pytest.mark.parametrize("kind", list(SAVERS))
+@pytest.mark.parametrize("kind", list(EXTREMES))
 async def test_all_81_tests_of_langgraphs_suite_pass(kind: str, places: Places) -> None:
     @checkpointer_test(name=kind)
     async def factory() -> AsyncGenerator[BaseCheckpointSaver]:
-        async with SAVERS[kind](places) as saver:
+        async with EXTREMES[kind](places) as saver:
             yield saver
 
     report = await validate(factory)
