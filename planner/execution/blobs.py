@@ -3,17 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-
 from planner.catalog import ActionSpec, Codecs, to_plain
 from planner.errors import BindingError
 from planner.execution.attempt import Returned
 from planner.execution.outcome import BlobPart, StepOutcome
-from storage.errors import StorageError
+from storage.errors import BlobNotFound, CorruptRecord, StorageError
 from storage.protocols import BlobStore
+from storage.records import Value
+from storage.serde import ValueCodec, strict_serializer
 
-_SERDE = JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=[])
-"""Strict: a blob can only hold plain data."""
+_PLAIN = ValueCodec(strict_serializer())
 
 
 async def set_aside(returned: Returned, spec: ActionSpec, blobs: BlobStore, largest: int) -> tuple[Any, list[BlobPart]]:
@@ -30,7 +29,7 @@ async def set_aside(returned: Returned, spec: ActionSpec, blobs: BlobStore, larg
         part = value if not path else value[path[0]]
         size = to_plain(part).size
         if size > largest and not any(tuple(other[: len(path)]) == path for other in taken):
-            content = _SERDE.dumps_typed([part])[1]
+            content = _PLAIN.dump([part]).body
             parts.append((path, await _put(blobs, content), "", len(content)))
             value = replace_at(value, path, None)
     return value, parts
@@ -50,13 +49,23 @@ async def load(outcome: StepOutcome, blobs: BlobStore, codecs: Codecs) -> Any:
     """Return the whole value of an outcome.
 
     Raises:
-        BlobNotFound: the store does not hold a part.
+        CorruptRecord: the store does not hold a part, or holds something else; the message names the step.
         BindingError: a part was written by a codec that the catalog does not have.
     """
     value = outcome.value
     for path, digest, name, _ in outcome.blobs:
-        value = replace_at(value, path, decode(await blobs.get(digest), name, codecs, outcome.step_id))
+        try:
+            content = await blobs.get(digest)
+        except BlobNotFound as error:  # the record refers to it, so that it is absent means that it is lost
+            raise CorruptRecord(_key(outcome.step_id), str(error)) from error
+        except CorruptRecord as error:
+            raise CorruptRecord(_key(outcome.step_id), f"{error.key}: {error.reason}") from error
+        value = replace_at(value, path, decode(content, name, codecs, outcome.step_id))
     return value
+
+
+def _key(step_id: str) -> str:
+    return f"output of step {step_id}"
 
 
 def live_value(returned: Returned) -> Any:
@@ -70,7 +79,7 @@ def live_value(returned: Returned) -> Any:
 def decode(content: bytes, name: str, codecs: Codecs, place: str) -> Any:
     """Read one stored part."""
     if not name:
-        return cast("list[Any]", _SERDE.loads_typed(("msgpack", content)))[0]
+        return cast("list[Any]", _PLAIN.load(Value("msgpack", content), _key(place)))[0]
     codec = codecs.named(name)
     if codec is None:
         raise BindingError(place, f"its output was stored with a codec for {name}; add it with catalog.add_codec")
