@@ -49,7 +49,7 @@ STORED, REMOVED, LATE = b"stored", b"removed", b"late"
 class BackendCheckpoints:
     """Checkpoints in a backend that can only put, get and list.
 
-    Costs, in calls of the backend: `put` 3 and one for each new blob; `put_writes` 2 and one for each write; `get` 2
+    Costs, in calls of the backend: `put` 3 and two for each new blob; `put_writes` 2 and one for each write; `get` 2
     and one for each channel, without an id it lists all checkpoints of the namespace; `scan` lists each namespace, and
     then as `get`; deleting is one or two calls for each checkpoint and blob. Writes cannot be deleted: they stay, and
     are not read. A deletion that runs beside a write of the same thread may miss it.
@@ -70,12 +70,7 @@ class BackendCheckpoints:
             return
         await self._list(thread, space)
         folder = _place("blobs", thread, space)
-        await asyncio.gather(
-            *(
-                self._put(folder, _joined(blob.channel, blob.version), [blob.value.type.encode(), blob.value.body])
-                for blob in blobs
-            )
-        )
+        await asyncio.gather(*(self._put_blob(folder, blob) for blob in blobs))
         await self._put(place, own, [STORED, pack_checkpoint(record), pack_map(record.refs)])
 
     async def put_writes(self, key: CheckpointKey, writes: Sequence[WriteRecord], *, fence: int | None = None) -> None:
@@ -143,6 +138,12 @@ class BackendCheckpoints:
             self._deleted(record.key.thread_id), self._get(place, parent) if parent else _none()
         )
         return record.key.checkpoint_id <= deleted or (parent is not None and (parent <= deleted or before == [LATE]))
+
+    async def _put_blob(self, folder: str, blob: BlobRecord) -> None:
+        """Store a blob, unless its version is there: it is immutable."""
+        own = _joined(blob.channel, blob.version)
+        if await self._get(folder, own) in (None, [REMOVED]):
+            await self._put(folder, own, [blob.value.type.encode(), blob.value.body])
 
     async def _deleted(self, thread: str) -> str:
         parts = await self._get(_place("deleted", thread), "newest")

@@ -19,15 +19,12 @@ class SyncCallInLoop(RuntimeError):
 
 
 class Home:
-    """Runs coroutines on one loop: the one it was made in, or else one in a thread of its own."""
+    """Runs coroutines on one loop: the given one, the one it was made in, or else one in a thread of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        try:
-            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            self._loop = None
+        self._loop = loop or _current()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do `work` and wait for it, in a thread that is not the loop's.

@@ -58,7 +58,7 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
         super().__init__(serde=serde or strict_serializer(allowed_types))
         self.store = store
         self._storage = storage
-        self._home = Home()
+        self._home = Home(None if storage is None else storage.loop)
 
     @classmethod
     def from_conn_string(  # noqa: PLR0913 - each has its default

@@ -1,16 +1,16 @@
 """`open_planner`: the only place that knows which parts are put together."""
 
-from collections.abc import Awaitable, Generator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.memory import InMemorySaver
 
 from goalgraph.settings import Settings
+from goalgraph.stores import OpenStores, open_stores
 from planner.catalog import ActionCatalog
 from planner.context import NodeContext
 from planner.drafting import LanguageModel, OpenAIModel
@@ -22,8 +22,14 @@ from planner.service import PlannerService
 class PlannerOpening(AbstractAsyncContextManager[NodePlanner], Awaitable[NodePlanner]):
     """A planner that is about to be opened: `async with opening as planner`, or `planner = await opening`."""
 
-    def __init__(self, service: PlannerService, context: NodeContext) -> None:
-        self._planner = NodePlanner(service, context)
+    def __init__(
+        self, stores: Settings | None, build: Callable[[OpenStores | None], PlannerService], context: NodeContext
+    ) -> None:
+        """`stores` is given when there are stores to open for the service that `build` makes."""
+        self._stores = stores
+        self._build = build
+        self._context = context
+        self._planner: NodePlanner | None = None
 
     def __await__(self) -> Generator[Any, None, NodePlanner]:
         return self._open().__await__()
@@ -34,9 +40,16 @@ class PlannerOpening(AbstractAsyncContextManager[NodePlanner], Awaitable[NodePla
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._planner.aclose()
+        if self._planner is not None:
+            await self._planner.aclose()
 
     async def _open(self) -> NodePlanner:
+        if self._planner is None:
+            async with AsyncExitStack() as exits:
+                stores = None if self._stores is None else await exits.enter_async_context(open_stores(self._stores))
+                service = self._build(stores)
+                service.exits.push_async_exit(exits.pop_all())
+            self._planner = NodePlanner(service, self._context)
         return self._planner
 
 
@@ -62,10 +75,12 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
         catalog: What can be done.
         llm: A `LanguageModel`, a LangChain chat model, or a model's name for the OpenAI client; by default what the
             settings say, and without a model there goals are planned by types (`wants=`).
-        data_dir: Where the embedded stores will keep their data. Until they come, a run lives as long as the process.
+        data_dir: Where the embedded stores keep their data; `.goalgraph` in the current folder unless the settings say
+            otherwise.
         settings: In place of what the environment says.
         resources: What parameters marked `Resource("name")` receive.
-        checkpointer: Any LangGraph saver, for runs that outlive the process.
+        checkpointer: Any LangGraph saver, in place of ours. Stores are then opened only when `data_dir` or an address
+            of a server is given, and keep the records of the runs.
         context: Who calls; the local user by default.
         limits: Bounds of every plan and run, in place of those of the settings.
 
@@ -73,6 +88,7 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
         RegistrationError: one of `actions` cannot become an action; the message says what to change.
     """
     settings = settings or Settings()
+    asked = data_dir is not None or settings.storage.redis_url or settings.storage.archive_url
     if data_dir is not None:
         settings = settings.model_copy(update={"data_dir": Path(data_dir)})
     catalog = catalog or ActionCatalog()
@@ -80,16 +96,23 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
         catalog.add(item)
     name = llm if isinstance(llm, str) else settings.model if llm is None else None
     opened = None if name is None else _openai(name, settings)
-    service = PlannerService(
-        catalog,
-        opened or (None if isinstance(llm, str) else llm),
-        checkpointer=checkpointer or InMemorySaver(),
-        limits=limits or settings.limits,
-        resources=resources,
-    )
-    if opened is not None:
-        service.exits.push_async_callback(opened.aclose)
-    return PlannerOpening(service, context or NodeContext())
+
+    def build(stores: OpenStores | None) -> PlannerService:
+        service = PlannerService(
+            catalog,
+            opened or (None if isinstance(llm, str) else llm),
+            checkpointer=checkpointer or (stores and stores.checkpointer),
+            limits=limits or settings.limits,
+            blobs=stores and stores.blobs,
+            records=stores and stores.records,
+            codec=stores and stores.codec,
+            resources=resources,
+        )
+        if opened is not None:
+            service.exits.push_async_callback(opened.aclose)
+        return service
+
+    return PlannerOpening(settings if checkpointer is None or asked else None, build, context or NodeContext())
 
 
 def _openai(name: str, settings: Settings) -> OpenAIModel:

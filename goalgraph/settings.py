@@ -1,22 +1,73 @@
 """Settings of the application, read once from the environment: the only place that reads it."""
 
+from datetime import timedelta
 from pathlib import Path
+from string import hexdigits
+from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from planner.limits import Limits
+
+
+class StorageSettings(BaseModel):
+    """Where runs are kept; without addresses, in the data directory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    redis_url: str | None = None
+    """`redis://`, `rediss://` or `redis+cluster://`; without it, a private server in the data directory."""
+    archive_url: str | None = None
+    """`clickhouse://`, `http://` or `https://`; without it, ClickHouse inside the process, in the data directory."""
+    redis_server: Path | None = None
+    """The program of the private server; otherwise one is looked for."""
+    key_prefix: str = "gg"
+    """Of every key in Redis, so that several applications can share a server."""
+    encryption_key: SecretStr | None = None
+    """What is stored is encrypted with it (AES): 32, 48 or 64 hexadecimal digits, as `openssl rand -hex 32` gives."""
+    allowed_types: tuple[str, ...] = ()
+    """Types, as `package.module:Name`, that may be loaded beside plain data."""
+    outbox_limit: int = Field(default=1_000_000, gt=0)
+    """How many records of one partition may wait for the archive before new ones are refused."""
+    keep_checkpoints: int = Field(default=3, gt=0)
+    """How many checkpoints of a thread stay in Redis, once they are archived."""
+    idle_after: timedelta = timedelta(days=7)
+    """How long a thread may be idle before it leaves Redis, once it is archived."""
+    fsync: Literal["everysec", "always"] = "everysec"
+    """When the private server writes to the disk: each second, or before each answer."""
+    engine: str | None = None
+    """The engine clause of the archive's tables, for a cluster of ClickHouse servers."""
+
+    @field_validator("encryption_key")
+    @classmethod
+    def _is_a_key(cls, value: SecretStr | None) -> SecretStr | None:
+        digits = "" if value is None else value.get_secret_value()
+        if value is not None and (len(digits) not in {32, 48, 64} or set(digits) - set(hexdigits)):
+            raise ValueError("a key has 32, 48 or 64 hexadecimal digits; make one with: openssl rand -hex 32")
+        return value
+
+    @property
+    def key(self) -> bytes | None:
+        """The key, as bytes."""
+        return None if self.encryption_key is None else bytes.fromhex(self.encryption_key.get_secret_value())
 
 
 class Settings(BaseSettings):
     """What the environment says, with the prefix `GOALGRAPH_`; each field can also be given by hand."""
 
     model_config = SettingsConfigDict(
-        env_prefix="GOALGRAPH_", env_nested_delimiter="__", extra="ignore", populate_by_name=True
+        env_prefix="GOALGRAPH_",
+        env_nested_delimiter="__",
+        extra="ignore",
+        populate_by_name=True,
+        hide_input_in_errors=True,  # it may be a key
     )
 
     data_dir: Path = Path(".goalgraph")
     """Where the embedded stores keep their data."""
+    storage: StorageSettings = StorageSettings()
+    """Where runs are kept, one by one: `GOALGRAPH_STORAGE__REDIS_URL=redis://…`."""
     model: str | None = None
     """A model's name, such as one that `base_url` serves; without it goals are planned by types."""
     base_url: str | None = None

@@ -12,6 +12,8 @@ PlannerError
 ├── UnstorableOutput (TypeError)                an output is neither plain data nor has a codec
 ├── LimitExceeded (RuntimeError)                a bound of `Limits` was met
 ├── RunConflict (ValueError)                    a run id is used again with another plan, owner or inputs
+├── RunNotFound (LookupError)                   there is no such run, or it is somebody else's
+├── RunNotRecorded (RuntimeError)               the record of a run cannot be written, so it was not started
 ├── UnknownQuestion (KeyError, ValueError)      an answer is given to what a run does not ask
 ├── RunFailed (RuntimeError)                    what `ExecutionResult.raise_for_failure()` raises
 └── ModelError (RuntimeError)                   the language model gave no usable answer
@@ -103,6 +105,22 @@ class LimitExceeded(PlannerError, RuntimeError):
 
 class RunConflict(PlannerError, ValueError):
     """A run id was used again with another plan, by somebody else, or with other inputs."""
+
+
+class RunNotFound(PlannerError, LookupError):
+    """There is no such run for whoever asks; of somebody else's run no more is said."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"there is no run {run_id!r}")
+        self.run_id = run_id
+
+
+class RunNotRecorded(PlannerError, RuntimeError):
+    """The record of a run cannot be written, so nothing of the run was started."""
+
+    def __init__(self, run_id: str, error: Exception) -> None:
+        super().__init__(f"run {run_id!r} was not started, because its record cannot be written: {error}")
+        self.run_id = run_id
 
 
 class UnknownQuestion(PlannerError, KeyError, ValueError):

@@ -31,7 +31,8 @@ from planner.execution import (
 from planner.facade import PlanningFacade
 from planner.limits import Limits
 from planner.plan import CandidatePlan
-from storage.protocols import BlobStore
+from storage.protocols import BlobStore, RecordStore
+from storage.serde import ValueCodec
 
 
 class PlannerService(PlanningFacade):
@@ -43,6 +44,8 @@ class PlannerService(PlanningFacade):
         checkpointer: Any LangGraph saver. Without one, a run is kept in memory while it goes on.
         limits: Bounds of every plan and run.
         blobs: Where outputs go that are too large for a record.
+        records: Where each run leaves its record and its events; without it, none are kept.
+        codec: How they are written; as plain data by default.
         resources: What parameters marked `Resource("name")` receive.
     """
 
@@ -54,13 +57,15 @@ class PlannerService(PlanningFacade):
         checkpointer: BaseCheckpointSaver[Any] | None = None,
         limits: Limits | None = None,
         blobs: BlobStore | None = None,
+        records: RecordStore | None = None,
+        codec: ValueCodec | None = None,
         resources: Mapping[str, Any] | None = None,
     ) -> None:
         self.catalog = catalog
         self.llm = None if llm is None else as_language_model(llm)
         self.limits = limits or Limits()
         self.resources = dict(resources or {})
-        self.executor = PlanExecutor(catalog, checkpointer, self.limits, blobs)
+        self.executor = PlanExecutor(catalog, checkpointer, self.limits, blobs, records, codec)
         self._drafter = Drafter(catalog, self.llm, self.limits)
         self._parser = InputParser(self.llm, catalog, self.limits)
         self.exits = AsyncExitStack()

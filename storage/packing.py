@@ -57,6 +57,8 @@ def pack_map(items: Mapping[str, str]) -> bytes:
 def unpack_map(packed: bytes, key: str) -> dict[str, str]:
     """Read what `pack_map` wrote."""
     parts = [text(part, key) for part in unpack(packed, key)]
+    if len(parts) % 2:
+        raise CorruptRecord(key, "a name has no text")
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
@@ -66,6 +68,14 @@ def text(part: bytes, key: str) -> str:
         return part.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError as error:
         raise CorruptRecord(key, str(error)) from None
+
+
+def number(part: bytes, key: str) -> int:
+    """Read an integer."""
+    try:
+        return int(part)
+    except ValueError:
+        raise CorruptRecord(key, f"{part[:20]!r} is no number") from None
 
 
 def pack_checkpoint(record: CheckpointRecord) -> bytes:
@@ -80,6 +90,7 @@ def pack_checkpoint(record: CheckpointRecord) -> bytes:
             record.metadata.body,
             pack_map(record.labels),
             str(record.reach).encode(),
+            str(len(record.refs)).encode(),
         )
     )
 
@@ -88,9 +99,11 @@ def unpack_checkpoint(key: CheckpointKey, packed: bytes, refs: Mapping[str, str]
     """Read what `pack_checkpoint` wrote."""
     name = "/".join(key)
     parts = unpack(packed, name)
-    if len(parts) != 8 or parts[0] != FORMAT:
+    if len(parts) != 9 or parts[0] != FORMAT:
         raise CorruptRecord(name, f"its format is {parts[0] if parts else b''!r}, and this version reads {FORMAT!r}")
-    _, parent, body_type, body, metadata_type, metadata, labels, reach = parts
+    _, parent, body_type, body, metadata_type, metadata, labels, reach, count = parts
+    if count != str(len(refs)).encode():
+        raise CorruptRecord(name, f"it refers to {text(count, name)} values, and {len(refs)} are named")
     return CheckpointRecord(
         key=key,
         parent_id=text(parent, name) or None,
@@ -98,15 +111,13 @@ def unpack_checkpoint(key: CheckpointKey, packed: bytes, refs: Mapping[str, str]
         metadata=Value(text(metadata_type, name), metadata),
         refs=refs,
         labels=unpack_map(labels, name),
-        reach=int(reach),
+        reach=number(reach, name),
     )
 
 
 def pack_write(write: WriteRecord) -> bytes:
     """Everything of a write but its task and index."""
-    return pack(
-        (FORMAT, write.task_path.encode(), write.channel.encode(), write.value.type.encode(), write.value.body)
-    )
+    return pack((FORMAT, write.task_path.encode(), write.channel.encode(), write.value.type.encode(), write.value.body))
 
 
 def unpack_write(task_id: str, idx: int, packed: bytes, name: str) -> WriteRecord:

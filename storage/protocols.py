@@ -9,11 +9,11 @@ from typing import Protocol
 
 from storage.records import (
     Batch,
+    BlobRecord,
     Change,
     CheckpointKey,
     CheckpointQuery,
     CheckpointRecord,
-    BlobRecord,
     Entry,
     Kind,
     StoredCheckpoint,
@@ -34,6 +34,7 @@ class BlobStore(Protocol):
 
         Raises:
             BlobNotFound: nothing is stored there.
+            CorruptRecord: something else is.
         """
         ...
 
@@ -57,7 +58,9 @@ class CheckpointStore(Protocol):
         """Store writes; the checkpoint need not exist yet. Repetition: see `WriteRecord.idx`. Raises: as `put`."""
         ...
 
-    async def get(self, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None = None) -> StoredCheckpoint | None:
+    async def get(
+        self, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None = None
+    ) -> StoredCheckpoint | None:
         """Return a checkpoint, the newest without an id; `None` when there is none in any tier.
 
         Raises:

@@ -87,8 +87,22 @@ class CheckpointQuery:
     before: str | None = None
     """Only ids below this one."""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
-    """All have to be equal; a record without labels (encrypted) matches, and the reader decides."""
+    """All have to be equal; one that an encrypted record hides (it shows its run at most) matches, and the reader decides."""
     limit: int | None = None
+
+    def matches(self, record: CheckpointRecord) -> bool:
+        """Say whether a record is among what is asked for."""
+        key, labels = record.key, record.labels
+        hidden = not labels.keys() - {"run_id"}
+        return (
+            self.thread_id in (None, key.thread_id)
+            and self.checkpoint_ns in (None, key.checkpoint_ns)
+            and self.checkpoint_id in (None, key.checkpoint_id)
+            and (self.before is None or key.checkpoint_id < self.before)
+            and all(
+                labels[name] == value if name in labels else hidden for name, value in self.labels.items()
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

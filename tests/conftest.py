@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import hypothesis
 import psutil
@@ -50,6 +51,12 @@ def leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     _, alive = psutil.wait_procs(child_processes() - children, timeout=EXIT_SECONDS)
     assert not alive, f"child processes left: {alive}"
     assert not written, f"written in the checkout: {sorted(written)}"
+
+
+@pytest.fixture(autouse=True)
+def own_data_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever opens the embedded stores without saying where has a folder of its own, made when it is used."""
+    monkeypatch.setenv("GOALGRAPH_DATA_DIR", str(tmp_path_factory.getbasetemp() / f"data-{uuid4().hex}"))
 
 
 @pytest.fixture

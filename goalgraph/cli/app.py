@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 catalog_app = typer.Typer(name="catalog", help="See which actions there are.", no_args_is_help=True)
 app.add_typer(catalog_app)
+runs_app = typer.Typer(name="runs", help="See what became of runs.", no_args_is_help=True)
+app.add_typer(runs_app)
 
 
 def main() -> None:
@@ -158,6 +160,79 @@ def catalog_search(
 ) -> None:
     """Find the actions that a goal may need."""
     _do("actions", "search", goal=goal, catalog=catalog, count=count, json=json)
+
+
+@runs_app.command("ls")
+def runs_ls(  # noqa: PLR0913 - each is an option of the command line
+    *,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many.")] = 20,
+    status: Annotated[options.Status | None, typer.Option("--status", help="Only those that are there now.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also those that other runs started.")] = False,
+    data_dir: options.DataDir = None,
+    redis: options.RedisUrl = None,
+    archive: options.ArchiveUrl = None,
+    user: options.User = "local",
+    org: options.Org = "local",
+    json: options.Json = False,
+) -> None:
+    """List the runs, the one that changed last first."""
+    where = _where(data_dir, redis, archive, user, org)
+    _do("runs", "ls", where=where, limit=limit, status=status, everything=everything, json=json)
+
+
+@runs_app.command("show")
+def runs_show(
+    run: options.RunId,
+    *,
+    data_dir: options.DataDir = None,
+    redis: options.RedisUrl = None,
+    archive: options.ArchiveUrl = None,
+    user: options.User = "local",
+    org: options.Org = "local",
+    json: options.Json = False,
+) -> None:
+    """Show a run: its steps, and what it returned or what failed."""
+    _do("runs", "show", run=run, where=_where(data_dir, redis, archive, user, org), json=json)
+
+
+@runs_app.command("events")
+def runs_events(
+    run: options.RunId,
+    *,
+    after: Annotated[int, typer.Option("--after", metavar="N", min=0, help="Only those after number N.")] = 0,
+    data_dir: options.DataDir = None,
+    redis: options.RedisUrl = None,
+    archive: options.ArchiveUrl = None,
+    user: options.User = "local",
+    org: options.Org = "local",
+    json: options.Json = False,
+) -> None:
+    """List what happened in a run, in order."""
+    _do("runs", "events", run=run, where=_where(data_dir, redis, archive, user, org), after=after, json=json)
+
+
+@runs_app.command("sql")
+def runs_sql(
+    query: Annotated[
+        str | None, typer.Argument(metavar="[SELECT]", help="What to ask; without it the views are listed.")
+    ] = None,
+    *,
+    views: Annotated[bool, typer.Option("--views", help="List the views that can be asked.")] = False,
+    data_dir: options.DataDir = None,
+    redis: options.RedisUrl = None,
+    archive: options.ArchiveUrl = None,
+    json: options.Json = False,
+) -> None:
+    """Ask the archive of all runs in SQL; nothing can be changed this way."""
+    _do("runs", "sql", query=query, where=_where(data_dir, redis, archive), views=views, json=json)
+
+
+def _where(
+    data_dir: Path | None, redis: str | None, archive: str | None, user: str = "local", org: str = "local"
+) -> Any:
+    from goalgraph.cli.runs import Where
+
+    return Where(data_dir=data_dir, redis=redis, archive=archive, user=user, org=org)
 
 
 def _request(

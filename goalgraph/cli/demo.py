@@ -10,14 +10,13 @@ from rich.console import Console
 from rich.text import Text
 
 import goalgraph.demo
-from goalgraph.application import open_planner
 from goalgraph.cli.catalogs import load_catalog
 from goalgraph.cli.checking import write
 from goalgraph.cli.console import people
 from goalgraph.cli.exits import CommandError, Ending, Exit
 from goalgraph.cli.planning import drafted, plan_text
-from goalgraph.cli.request import Request, read_settings, without_model
-from goalgraph.cli.running import executed
+from goalgraph.cli.request import Request, opened, read_settings, without_model
+from goalgraph.cli.running import executed, look_again
 from goalgraph.cli.show import estimate_line, plan_tree
 from goalgraph.settings import Settings
 from planner.catalog import ActionCatalog
@@ -47,13 +46,14 @@ async def _demo(catalog: ActionCatalog, out: Path, settings: Settings, console: 
     console.print(estimate_line(estimate(plan, catalog)), end="\n\n")
     write(out / "plan.json", plan_text(plan))
     write(out / "plan.svg", plan.draw(catalog=catalog).svg)
-    async with open_planner(catalog=catalog, settings=settings, resources={"folder": out}) as planner:
+    async with opened(catalog, settings, resources={"folder": out}) as planner:
         ending = await executed(planner, plan, {}, console, quiet=True)
     steps: dict[str, Any] = ending.document["steps"]
     write(out / "plan.svg", plan.draw({step_id: step["status"] for step_id, step in steps.items()}, catalog).svg)
     found = _found(steps, out)
     if ending.code is Exit.OK:
         _show(found, out, console)
+    console.print(look_again(ending.document["run_id"]))
     return Ending(code=ending.code, document={**ending.document, **found, "plan": plan.to_dict()})
 
 
@@ -61,7 +61,7 @@ async def _plan(catalog: ActionCatalog, settings: Settings, console: Console) ->
     """Plan from the question with a model; by types without one, and when the model gives no plan that can run."""
 
     async def ask(request: Request, settings: Settings) -> PlanResult:
-        async with open_planner(catalog=catalog, settings=settings) as planner:
+        async with opened(catalog, settings, runs=False) as planner:
             return await drafted(planner, request, {}, console)
 
     if settings.model is not None:

@@ -1,7 +1,7 @@
 """The options that several commands share, and the values that they become."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -43,3 +43,20 @@ Candidates = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout, and nothing else there.")]
 PlanFile = Annotated[str, typer.Argument(metavar="PLAN.json", help="The plan's file, or - for stdin.")]
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", metavar="DIR", help="Where the runs are kept (else GOALGRAPH_DATA_DIR, .goalgraph)."),
+]
+RedisUrl = Annotated[
+    str | None,
+    typer.Option("--redis", metavar="URL", help="A Redis server instead (else GOALGRAPH_STORAGE__REDIS_URL)."),
+]
+ArchiveUrl = Annotated[
+    str | None,
+    typer.Option("--archive", metavar="URL", help="A ClickHouse server (else GOALGRAPH_STORAGE__ARCHIVE_URL)."),
+]
+User = Annotated[str, typer.Option("--user", metavar="ID", help="Whose runs.")]
+Org = Annotated[str, typer.Option("--org", metavar="ID", help="Their tenant.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or enough of its beginning.")]
+Status = Literal["pending", "running", "waiting", "compensating", "succeeded", "failed", "cancelled"]

@@ -9,11 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from goalgraph.application import open_planner
 from goalgraph.cli.checking import findings, verdict, write
 from goalgraph.cli.console import people
 from goalgraph.cli.exits import Ending, Exit
-from goalgraph.cli.request import Request
+from goalgraph.cli.request import Request, opened
 from goalgraph.cli.show import estimate_line, plan_tree, print_lines, validation_lines
 from goalgraph.settings import Settings
 from planner.drafting import PlanResult
@@ -28,7 +27,7 @@ def plan(request: Request, out: Path | None) -> Ending:
     catalog, inputs = request.load_catalog(), request.inputs()
 
     async def draft() -> PlanResult:
-        async with open_planner(catalog=catalog, settings=settings) as planner:
+        async with opened(catalog, settings, runs=False) as planner:
             return await drafted(planner, request, inputs, console)
 
     planned = asyncio.run(draft())

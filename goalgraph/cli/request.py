@@ -1,18 +1,23 @@
 """What a command was asked for: its options as one value, and what they say once files and environment are read."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import ValidationError
 
+from goalgraph.application import open_planner
 from goalgraph.cli.catalogs import load_catalog
-from goalgraph.cli.exits import CommandError
-from goalgraph.settings import Settings
+from goalgraph.cli.exits import CommandError, Exit
+from goalgraph.settings import Settings, StorageSettings
 from planner.catalog import ActionCatalog
 from planner.context import RequestIdentity
+from planner.node_planner import NodePlanner
+from storage.errors import StorageError
 
 RESOURCES: Mapping[str, Any] = {"folder": Path("goalgraph-demo")}
 """What an action receives from the command line: those of the demo write where `goalgraph demo` does."""
@@ -71,6 +76,25 @@ def read_settings(model: str | None = None, base_url: str | None = None) -> Sett
 def without_model(settings: Settings) -> Settings:
     """Return settings under which goals are planned by types."""
     return settings.model_copy(update={"model": None})
+
+
+@asynccontextmanager
+async def opened(
+    catalog: ActionCatalog, settings: Settings, *, resources: Mapping[str, Any] = RESOURCES, runs: bool = True
+) -> AsyncGenerator[NodePlanner]:
+    """Open a planner; one that runs nothing needs no stores.
+
+    Raises:
+        CommandError: the stores cannot be opened.
+    """
+    saver = None
+    if not runs:
+        saver, settings = InMemorySaver(), settings.model_copy(update={"storage": StorageSettings()})
+    try:
+        async with open_planner(catalog=catalog, settings=settings, resources=resources, checkpointer=saver) as planner:
+            yield planner
+    except StorageError as error:
+        raise CommandError(str(error), Exit.FAILED) from None
 
 
 def read_value(text: str) -> Any:

@@ -9,14 +9,13 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from goalgraph.application import open_planner
 from goalgraph.cli.checking import findings, verdict
 from goalgraph.cli.console import people
 from goalgraph.cli.exits import Ending, Exit
 from goalgraph.cli.plan_file import names_a_file, read_plan
 from goalgraph.cli.planning import drafted, planned_code, planned_document, show_planned
 from goalgraph.cli.progress import RunProgress
-from goalgraph.cli.request import IDENTITY, RESOURCES, Request
+from goalgraph.cli.request import IDENTITY, Request, opened
 from goalgraph.cli.show import estimate_line, patch_lines, plan_tree, print_lines, short, show_result, validation_lines
 from planner.execution import ExecutionResult
 from planner.node_planner import NodePlanner
@@ -47,7 +46,7 @@ def _run_file(request: Request, *, dry_run: bool) -> Ending:
         return Ending(code=code, document=findings(result, decoded.issues, plan))
 
     async def go() -> Ending:
-        async with open_planner(catalog=catalog, settings=settings, resources=RESOURCES) as planner:
+        async with opened(catalog, settings, runs=not dry_run) as planner:
             return await executed(planner, plan, inputs, console, dry_run=dry_run)
 
     return asyncio.run(go())
@@ -56,7 +55,7 @@ def _run_file(request: Request, *, dry_run: bool) -> Ending:
 async def _run_goal(request: Request, *, dry_run: bool, run_drafts: bool) -> Ending:
     console, settings = people(), request.settings()
     catalog, inputs = request.load_catalog(), request.inputs()
-    async with open_planner(catalog=catalog, settings=settings, resources=RESOURCES) as planner:
+    async with opened(catalog, settings, runs=not dry_run) as planner:
         planned = await drafted(planner, request, inputs, console)
         show_planned(planned, request, settings, console)
         if planned.draft and not run_drafts and not dry_run:
@@ -87,7 +86,14 @@ async def executed(
         with _interrupt_means(handle.cancel) as interrupted:
             result = await handle.wait()
     show_result(result, console, outputs=not quiet)
+    if not quiet and result.outcomes:
+        console.print(look_again(result.run_id))
     return Ending(code=_code(result, interrupted=bool(interrupted)), document=result_document(result))
+
+
+def look_again(run_id: str) -> Text:
+    """Say how to see a run that has ended."""
+    return Text(f"see it again: goalgraph runs show {run_id}", style="dim")
 
 
 def _code(result: ExecutionResult, *, interrupted: bool) -> Exit:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from weakref import WeakValueDictionary
 
-from planner.errors import RunConflict
+from planner.errors import RunConflict, RunNotRecorded
 from planner.execution.executor import PlanExecutor
 from planner.execution.outcome import ExecutionResult, RunStatus
 from planner.execution.request import RunRequest
@@ -75,6 +75,8 @@ class BackgroundExecutionHandle:
         except asyncio.CancelledError:  # the event loop closes, or somebody cancelled the task itself
             await self._complete(self._ended("cancelled", "Cancelled: the background task was cancelled"))
             raise
+        except RunNotRecorded as error:  # nothing was started, and it says why
+            result = self._ended("failed", f"RunNotRecorded: {error}")
         except BaseException as error:  # a store that failed, or what no action should raise: its caller has to hear
             logger.exception("background run %s failed", self.id)
             result = self._ended("failed", f"{type(error).__name__}: {error}")

@@ -21,13 +21,15 @@ from planner.execution.history import History, Start, pinned, read_history
 from planner.execution.outcome import ExecutionResult, RunStatus
 from planner.execution.publisher import Publisher
 from planner.execution.request import RunRequest
+from planner.execution.run_log import RunLog, RunWriter
 from planner.execution.secrets import secrets_in
 from planner.execution.state import RunState
 from planner.execution.summary import not_advanced, restore, result_of
 from planner.limits import Limits
 from planner.plan import CandidatePlan, build_graph, resolve_step
 from storage.memory import MemoryBlobStore
-from storage.protocols import BlobStore
+from storage.protocols import BlobStore, RecordStore
+from storage.serde import ValueCodec
 
 LARGE_PLAN = 500
 """Steps; a larger plan is checked in a thread, since that takes long enough to be felt by everything else."""
@@ -67,6 +69,8 @@ class PlanExecutor:
         checkpointer: Where outcomes are stored; any LangGraph saver, or `None` to keep them in memory for the run.
         limits: Bounds of each run.
         blobs: Where large outputs go; in memory by default, so a run with large outputs resumes in this process only.
+        records: Where each run leaves its record and its events; without it, none are kept.
+        codec: How they are written; as plain data by default.
     """
 
     def __init__(
@@ -75,11 +79,14 @@ class PlanExecutor:
         checkpointer: BaseCheckpointSaver[Any] | None = None,
         limits: Limits | None = None,
         blobs: BlobStore | None = None,
+        records: RecordStore | None = None,
+        codec: ValueCodec | None = None,
     ) -> None:
         self.catalog = catalog
         self.checkpointer = checkpointer
         self.limits = limits or Limits()
         self.blobs = blobs or MemoryBlobStore()
+        self._log = None if records is None else RunLog(records, codec)
         self._rates = Rates()
         self._active: dict[str, Active] = {}
         self._entering: dict[str, int] = {}
@@ -97,6 +104,7 @@ class PlanExecutor:
         Raises:
             RunConflict: the run id belongs to another plan, to somebody else, or to other inputs.
             UnknownQuestion: an answer is given to what was never asked.
+            RunNotRecorded: `records` does not take the record of the run, so nothing was started.
             Exception: what the checkpointer or the blob store raised; the run goes on when it is called again.
         """
         if request.dry_run:
@@ -220,22 +228,44 @@ class PlanExecutor:
         left = self.limits.run_timeout - (datetime.now(UTC) - start.started_at)
         message = f"LimitExceeded: the run took longer than the limit 'run_timeout' of {self.limits.run_timeout}"
         deadline = loop.call_later(max(0.0, left.total_seconds()), state.stop, "deadline", message, 0)
-        ended = True
+        ended, writer = True, None
         try:
             if history.final is not None:
                 await restore(history.final, state)
             else:
                 resumed = history.start is not None
+                writer = await self._record(state, start, resumed=resumed)
                 state.publisher.publish("start", message=request.plan.goal or None, details={"resumed": resumed})
                 ended = await self._run_graph(request, state, start, resumed=resumed)
-            return result_of(request, state, loop.time() - began, ended=ended)
+            result = result_of(request, state, loop.time() - began, ended=ended)
+            if writer is not None:
+                writer.end(result)
+            elif self._log is not None:
+                await self._log.mend(state, start, result)
+            return result
         except Exception as error:  # listeners hear of it as well as the caller
             state.publisher.publish("failure", error=f"{type(error).__name__}: {error}")
+            if writer is not None:
+                writer.break_off(error)
+            raise
+        except asyncio.CancelledError:  # given up, because a store does not answer
+            if writer is not None:
+                writer.abandon()
             raise
         finally:
             deadline.cancel()
             state.close()
             await state.publisher.close()
+            if writer is not None:
+                await writer.close()
+
+    async def _record(self, state: RunState, start: Start, *, resumed: bool) -> RunWriter | None:
+        """Leave the record of a run before its first step, and have its events follow."""
+        if self._log is None:
+            return None
+        writer = await self._log.begin(state, start, resumed=resumed)
+        state.publisher.log = writer.tell
+        return writer
 
     async def _run_graph(self, request: RunRequest, state: RunState, start: Start, *, resumed: bool) -> bool:
         """Invoke LangGraph; return whether the run ended, and does not wait for a person."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ ERROR_PHASES: frozenset[ExecutionPhase] = frozenset({"step_failure", "failure", 
 
 
 class Publisher:
-    """Numbers the events of a run and tells one listener, in order; a slow listener delays only the end of the run."""
+    """Numbers the events of a run and tells its log and one listener; a slow one delays only the end of the run."""
 
     def __init__(
         self, run_id: str, listener: ExecutionEventCallback | None, limits: Limits, secrets: Mapping[str, str]
@@ -27,6 +27,8 @@ class Publisher:
         self._listener = listener
         self._limits = limits
         self._secrets = secrets
+        self.log: Callable[[ExecutionEvent], None] | None = None
+        """Takes each event at once, without waiting; set once the run is recorded."""
         self.count = 0
         """Events so far, told or not."""
         self._full = False
@@ -42,12 +44,14 @@ class Publisher:
             self._full = True
             return
         self.count += 1
-        if self._listener is None and phase not in ERROR_PHASES:
+        if self._listener is None and self.log is None and phase not in ERROR_PHASES:
             return
         known = {name: without(fact, self._secrets) for name, fact in facts.items()}
         event = ExecutionEvent(phase, step_id, seq=self.count, run_id=self._run_id, time=datetime.now(UTC), **known)
         if phase in ERROR_PHASES:
             self.errors.append(event)
+        if self.log is not None:
+            self.log(event)
         if self._teller is not None:
             self._queue.put_nowait(event)
 

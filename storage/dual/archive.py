@@ -51,9 +51,8 @@ class ArchiveHandle:
 
     async def aclose(self) -> None:
         """Close it, if it was opened, and let another process have it."""
-        if self.is_open:
-            await self._archive.aclose()
-            self.is_open = False
+        await self._archive.aclose()
+        self.is_open = False
         if self._lease is not None:
             self._lease.release()
 

@@ -1,7 +1,8 @@
-"""Two tiers as one: what is not in Redis is looked for in the archive, and nothing is taken for absent that may be there."""
+"""Checkpoints over both tiers: what is not in Redis is looked for in the archive before it is taken for absent."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import cast
 
 from storage.dual.archive import OpenReader
@@ -82,7 +83,7 @@ class TieredCheckpoints:
                 else:
                     chosen = next_cold
                     next_cold = await anext(cold, None)
-                if _labelled(chosen, query):
+                if query.matches(chosen.record):
                     left = None if left is None else left - 1
                     yield chosen
 
@@ -152,19 +153,7 @@ async def _nothing() -> AsyncGenerator[StoredCheckpoint]:
 
 
 def _limited(query: CheckpointQuery, limit: int | None) -> CheckpointQuery:
-    return CheckpointQuery(
-        thread_id=query.thread_id,
-        checkpoint_ns=query.checkpoint_ns,
-        checkpoint_id=query.checkpoint_id,
-        before=query.before,
-        labels=query.labels,
-        limit=None if query.labels else limit,
-    )
-
-
-def _labelled(stored: StoredCheckpoint, query: CheckpointQuery) -> bool:
-    labels = stored.record.labels
-    return not labels or all(labels.get(name) == value for name, value in query.labels.items())
+    return replace(query, limit=None if query.labels else limit)
 
 
 def _id(stored: StoredCheckpoint) -> str:

@@ -38,6 +38,7 @@ class DualStorage(StorageFacade):
 
     Attributes:
         archiver: Moves what is written into the archive; `archiver.metrics()` tells how far it is.
+        loop: Where it was opened, and where alone it can be used.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class DualStorage(StorageFacade):
     ) -> None:
         self.client = client
         self.archiver = archiver
+        self.loop = asyncio.get_running_loop()
         self._handle = handle
         self._exits = AsyncExitStack()
         hot = RedisCheckpoints(client, outbox_limit=options.outbox_limit)

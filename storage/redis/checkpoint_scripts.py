@@ -35,10 +35,11 @@ end
 _FIELDS = """
 local function fields_of(packed)
   local fields, at = {}, 1
-  while at <= #packed do
-    local field
-    field, at = struct.unpack('>I4c0', packed, at)
-    fields[#fields + 1] = field
+  while at + 3 <= #packed do
+    local size = struct.unpack('>I4', packed, at)
+    if at + 3 + size > #packed then break end  -- corrupt: the reader says so
+    fields[#fields + 1] = packed:sub(at + 4, at + 3 + size)
+    at = at + 4 + size
   end
   return fields
 end

@@ -4,7 +4,6 @@ What has left for the archive is not looked for here: `fetch`, `ids` and `gone` 
 `storage/dual.py` asks.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, cast
 
 from storage.errors import CorruptRecord, Fenced
 from storage.packing import (
+    number,
     pack,
     pack_checkpoint,
     pack_write,
@@ -32,7 +32,7 @@ from storage.records import (
     WriteRecord,
 )
 from storage.redis import checkpoint_scripts as scripts
-from storage.redis.client import RedisClient
+from storage.redis.client import RedisClient, all_of
 from storage.redis.keys import PARTITIONS
 
 PAGE = 64
@@ -113,7 +113,9 @@ class RedisCheckpoints:
         )  # fmt: skip
         _check_fence(answer, thread, fence)
 
-    async def get(self, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None = None) -> StoredCheckpoint | None:
+    async def get(
+        self, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None = None
+    ) -> StoredCheckpoint | None:
         """Return a checkpoint that is here; see `CheckpointStore`.
 
         Raises:
@@ -185,10 +187,7 @@ class RedisCheckpoints:
         left = query.limit
         async for fetched in self.read(keys):
             found = self._present(fetched)
-            if found is None:
-                continue
-            labels = found.record.labels
-            if labels and any(labels.get(name) != value for name, value in query.labels.items()):
+            if found is None or not query.matches(found.record):
                 continue
             if left is not None and left <= 0:
                 return
@@ -199,7 +198,7 @@ class RedisCheckpoints:
         """Fetch the checkpoints of `keys` in pages."""
         waiting = iter(keys)
         while page := list(islice(waiting, PAGE)):
-            for fetched in await asyncio.gather(*(self.fetch(*key) for key in page)):  # joined by the client
+            for fetched in await all_of(self.fetch(*key) for key in page):  # they travel together
                 yield fetched
 
     async def ids(self, query: CheckpointQuery) -> tuple[bool, list[CheckpointKey]]:
@@ -339,7 +338,7 @@ def _read_writes(stored: Sequence[bytes], name: str) -> list[WriteRecord]:
     writes: list[WriteRecord] = []
     for field, packed in zip(stored[::2], stored[1::2], strict=True):
         task, _, idx = text(field, name).rpartition("\0")
-        writes.append(unpack_write(task, int(idx), packed, name))
+        writes.append(unpack_write(task, number(idx.encode(), name), packed, name))
     return sorted(writes, key=lambda write: (write.task_path, write.task_id, write.idx))
 
 

@@ -3,11 +3,12 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
+import hiredis
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.connection import AbstractConnection
@@ -18,13 +19,17 @@ from redis.exceptions import (
     AuthorizationError,
     BusyLoadingError,
     ClusterDownError,
-    ConnectionError as RedisConnectionError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
@@ -44,6 +49,8 @@ AWAY = (BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError)
 REFUSED = (AuthenticationError, AuthorizationError, NoPermissionError)
 
 Argument = bytes | str | int | float
+Result = TypeVar("Result")
+_pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)  # in C; the driver's own is in Python
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,7 @@ class RedisClient:
         self.keys = keys
         self.where = where
         self._server = server
+        self._loop = asyncio.get_running_loop()
         self._waiting: list[_Call] = []
         self._pump: asyncio.Task[None] | None = None
         self._connection: AbstractConnection | None = None
@@ -101,7 +109,9 @@ class RedisClient:
         return self._server
 
     @classmethod
-    async def open(cls, url: str, *, keys: Keys | None = None, cold: bool = True, timeout: float = 5.0) -> "RedisClient":
+    async def open(
+        cls, url: str, *, keys: Keys | None = None, cold: bool = True, timeout: float = 5.0
+    ) -> "RedisClient":
         """Connect to `redis://`, `rediss://`, `unix://` or `redis+cluster://`, and check what is there.
 
         Args:
@@ -116,7 +126,7 @@ class RedisClient:
         """
         client = cls(_connect(url, timeout), keys or Keys(), _without_password(url))
         try:
-            await client._check()  # noqa: SLF001 - its own
+            await client._check()
             formats = await client.call_each(
                 OPEN_PARTITION,
                 [([client.keys.partition(number, "meta")], [FORMAT, int(cold)]) for number in range(PARTITIONS)],
@@ -142,17 +152,18 @@ class RedisClient:
         command = (len(keys), *keys, *args)
         if isinstance(self._server, RedisCluster):
             return await self._call_cluster(self._server, script, command)
-        call = _Call(script, command, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            raise RuntimeError("this storage was opened in another event loop; use it there, or open another")
+        call = _Call(script, command, loop.create_future())
         self._waiting.append(call)
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._exchange_all(), name="goalgraph-redis")
         return await call.answer
 
-    async def call_each(
-        self, script: Script, calls: Sequence[tuple[Sequence[bytes], Sequence[Argument]]]
-    ) -> list[Any]:
+    async def call_each(self, script: Script, calls: Sequence[tuple[Sequence[bytes], Sequence[Argument]]]) -> list[Any]:
         """Run `script` once for each pair of keys and arguments, together; raises the first error."""
-        return await asyncio.gather(*(self.call(script, keys, args) for keys, args in calls))
+        return await all_of(self.call(script, keys, args) for keys, args in calls)
 
     async def guard(self, work: Awaitable[Any]) -> Any:
         """Await a call of the driver and map what it raises."""
@@ -226,13 +237,14 @@ class RedisClient:
         connection = self._connection
         if connection is None:
             connection = self._connection = cast("Redis", self._server).connection_pool.make_connection()
-        await connection.connect()
-        commands = [("EVALSHA", call.script.sha, *call.command) for call in batch]
-        await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        if not connection.is_connected:
+            await connection.connect_check_health(retry_socket_connect=False)  # once: it is calls that are repeated
+        packed = [_pack(("EVALSHA", call.script.sha, *call.command)) for call in batch]
+        await connection.send_packed_command(b"".join(packed), check_health=False)
         unknown: list[_Call] = []
         for call in batch:
             try:
-                answer = await connection.read_response(disable_decoding=True)
+                answer: object = await connection.read_response(disable_decoding=True)
             except NoScriptError:
                 unknown.append(call)
             except ResponseError as error:
@@ -243,7 +255,7 @@ class RedisClient:
         for call in unknown:  # Redis was started anew; from now on it knows the script
             await connection.send_command("EVAL", call.script.source, *call.command)
             try:
-                answer = await connection.read_response(disable_decoding=True)
+                answer: object = await connection.read_response(disable_decoding=True)
             except ResponseError as error:
                 _fail(call, self._mapped(error))
             else:
@@ -270,10 +282,12 @@ class RedisClient:
                 waiting, limit = rest.split(" ")
                 return OutboxFull(int(waiting), int(limit))
             case _ if isinstance(error, REFUSED) or name in {"NOAUTH", "WRONGPASS", "NOPERM"}:
-                return StorageRefused(f"{self.where} refuses the connection ({said}); check user and password in its URL")
+                return StorageRefused(
+                    f"{self.where} refuses the connection ({said}); check user and password in its URL"
+                )
             case ResponseError() if name == "MISCONF" or "MISCONF" in said:
                 return StorageUnavailable(f"{self.where} cannot write to its disk: {said}")
-            case _ if isinstance(error, AWAY):
+            case _ if isinstance(error, AWAY) or "-OOM " in said or "-READONLY " in said:  # inside a script, on 6.2
                 return StorageUnavailable(f"{self.where} cannot take writes now: {said}")
             case _ if isinstance(error, LOST):
                 return StorageUnavailable(f"{self.where} does not answer ({said or type(error).__name__})")
@@ -281,6 +295,15 @@ class RedisClient:
                 return StorageRefused(f"{self.where} refuses: {said}")
             case _:
                 return error
+
+
+async def all_of(calls: Iterable[Awaitable[Result]]) -> list[Result]:
+    """Await `calls` together; the first error, or a cancellation, is raised when none of them is under way any more."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
 
 
 def _fail(call: _Call, error: BaseException) -> None:
@@ -294,7 +317,7 @@ def _connect(url: str, timeout: float) -> "Redis | RedisCluster":
     try:
         if url.startswith(("redis+cluster://", "rediss+cluster://")):
             return RedisCluster.from_url(url.replace("+cluster", "", 1), **options)
-        return Redis.from_url(url, max_connections=64, **options)
+        return cast("Any", Redis).from_url(url, max_connections=64, **options)
     except (RedisError, ValueError) as error:
         raise StorageRefused(
             f"{_without_password(url)!r} is no URL of a Redis ({error}); write redis://host:6379/0"

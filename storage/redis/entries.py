@@ -1,7 +1,7 @@
 """How a document or log entry is written down: names and values in turn, packed.
 
-`v` is the format, `at` the microseconds since 1970; `f:name` a field (type␀bytes), `c:name` a column, `n:name` a counter.
-A document's hash (`o:`) has the same names, so that Lua packs a state by joining what HGETALL returns.
+`v` is the format, `at` the microseconds since 1970; `f:name` a field (type␀bytes), `c:name` a column, `n:name` a
+counter. A document's hash (`o:`) has the same names, so that Lua packs a state by joining what HGETALL returns.
 """
 
 from collections.abc import Iterable, Mapping

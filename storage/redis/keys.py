@@ -6,9 +6,11 @@ all of them, and the partition's outbox with them, on a cluster too:
     gg:{7}:meta                    HASH    format; cold ("1": what is not here may be in the archive)
     gg:{7}:out                     STREAM  the outbox: references to what the archive does not have yet (see `outbox.py`)
     gg:{7}:lease                   STRING  who archives this partition
+    gg:{7}:bad                     HASH    outbox id → packed reference to what cannot be read, so is not archived
     threads
     gg:{7}:m:thread                HASH    last, archived (outbox ids); deleted (newest deleted checkpoint id); fence;
-                                           trimmed, partial ("1" unknown namespaces, "2" those in `a`)
+                                           bad (the oldest in `bad`; `archived` stays before it); trimmed,
+                                           partial ("1" unknown namespaces, "2" those in `a`)
     gg:{7}:n:thread                SET     namespaces that are here
     gg:{7}:a:thread                SET     namespaces that are in the archive, after the thread came back from it
     gg:{7}:x:thread                SET     checkpoint ids that came after their thread was deleted
@@ -22,7 +24,7 @@ all of them, and the partition's outbox with them, on a cluster too:
     gg:{7}:lru                     ZSET    thread → Redis time of its last use, in ms
     gg:{7}:gone                    SET     threads that are in the archive only
     documents and logs (`kind` as in `records.py`)
-    gg:{7}:h:kind␀owner            HASH    seq, last, archived, first (the oldest entry that is here);
+    gg:{7}:h:kind␀owner            HASH    seq, last, archived, bad, first (the oldest entry that is here);
                                            deleted (outbox id; without seq: until the deletion is archived)
     gg:{7}:o:kind␀owner            HASH    a document's fields: "f:name" type␀bytes, "c:name" text, "n:name" number
     gg:{7}:l:kind␀owner            HASH    seq → packed entry
@@ -33,6 +35,7 @@ No key has a time to live: what idles is removed by the archiver, in one script,
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from redis.crc import key_slot
 
@@ -51,14 +54,17 @@ class Keys:
             raise ValueError(f"the prefix of keys must not be empty or have braces: {self.prefix!r}")
 
     @staticmethod
+    @lru_cache(maxsize=4096)  # the threads that are busy now
     def partition_of(owner: str) -> int:
         """Return where an owner lives, 0 to 63."""
         return key_slot(_bytes(owner)) % PARTITIONS
 
+    @lru_cache(maxsize=4096)  # noqa: B019 - there is one `Keys` a store
     def partition(self, number: int, name: str) -> bytes:
         """Return a key of a partition itself: `meta`, `out`, `lease`, `lru`, `gone`, `k:kind`, `g:kind`."""
         return b"%s:{%d}:%s" % (self.prefix.encode(), number, name.encode())
 
+    @lru_cache(maxsize=16384)  # noqa: B019 - as above
     def thread(self, kind: str, thread_id: str, *rest: str) -> bytes:
         """Return a key of a thread; `rest` is its namespace, then a checkpoint id."""
         return self._owned(kind, self.partition_of(thread_id), thread_id, *rest)

@@ -11,10 +11,13 @@ The first field is the kind of reference:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from storage.errors import CorruptRecord
 from storage.packing import text, unpack
 from storage.records import CheckpointKey
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,22 @@ class Reference:
         """Decides which of two copies is newer, in the archive: milliseconds, then 20 bits of sequence."""
         return version_of(self.id)
 
+    @property
+    def at(self) -> datetime:
+        """When Redis took it, by its own clock."""
+        return _EPOCH + timedelta(milliseconds=order_of(self.id)[0])
+
+
+def order_of(stream_id: str) -> tuple[int, int]:
+    """Return what outbox ids sort by: milliseconds and sequence, as numbers."""
+    ms, _, seq = stream_id.partition("-")
+    return int(ms), int(seq or 0)
+
 
 def version_of(stream_id: str) -> int:
     """Return the version that an outbox id stands for."""
-    ms, _, seq = stream_id.partition("-")
-    return (int(ms) << 20) | min(int(seq or 0), (1 << 20) - 1)
+    ms, seq = order_of(stream_id)
+    return (ms << 20) | min(seq, (1 << 20) - 1)
 
 
 def read_reference(stream_id: str, fields: Mapping[bytes, bytes]) -> Reference:

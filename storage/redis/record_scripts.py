@@ -32,7 +32,7 @@ APPEND = Script(
     + _NOW
     + """
     local head, document, entries, owners, gone, place, outbox = unpack(KEYS)
-    local kind, owner, must, limit, asked, packed, pairs_end = unpack(ARGV)
+    local kind, owner, must, limit, asked, packed, pairs_end = unpack(ARGV, 1, 7)
     local known = redis.call('HEXISTS', head, 'seq') == 1
     if not known and asked == '0' and elsewhere(head, gone, place, owner) then return {2} end
     if must == 'exist' and not known or must == 'be_new' and known then return {0} end
@@ -117,7 +117,7 @@ RESTORE = Script(
     "restore_record",
     """
     local head, document, entries, owners, gone = unpack(KEYS)
-    local owner, merged, changed, first, last = unpack(ARGV)
+    local owner, merged, changed, first, last = unpack(ARGV, 1, 5)
     if redis.call('HEXISTS', head, 'seq') == 1 or redis.call('HEXISTS', head, 'deleted') == 1 then return 0 end
     local target = merged == '1' and document or entries
     for n = 6, #ARGV, 2 do redis.call('HSET', target, ARGV[n], ARGV[n + 1]) end

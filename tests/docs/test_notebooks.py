@@ -12,9 +12,17 @@ from tests.support.command_line import own_environment
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROMISED = {
-    "01_first_plan": ["write_postcrd → write_postcard", "KeyError: 'ATLANTIS'", "buy_stamps post_cards post_cards"]
+    "01_first_plan": ["write_postcrd → write_postcard", "KeyError: 'ATLANTIS'", "buy_stamps post_cards post_cards"],
+    "02_history_and_sql": [
+        "the trips ended with: ['Good-bye, Lisbon!', 'Good-bye, Oslo!']",
+        "XXX failed {}",
+        "KeyError",
+        "succeeded",
+    ],
 }
 """What the text of a notebook says, as its cells print it."""
+DRAWN = {"01_first_plan"}
+"""Notebooks that draw a plan."""
 
 
 def read(path: Path) -> Any:
@@ -22,7 +30,7 @@ def read(path: Path) -> Any:
 
 
 def test_there_are_notebooks() -> None:
-    assert "01_first_plan.ipynb" in [path.name for path in NOTEBOOKS]
+    assert PROMISED.keys() == {path.stem for path in NOTEBOOKS}
 
 
 @pytest.mark.timeout(300)
@@ -36,8 +44,8 @@ async def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     pictures = [output["data"]["image/svg+xml"] for output in outputs if "image/svg+xml" in output.get("data", {})]
     printed = "".join(output["text"] for output in outputs if output.output_type == "stream")
-    assert any(picture.startswith("<svg") for picture in pictures), "no plan is drawn"
-    assert [said for said in PROMISED.get(path.stem, ()) if said not in printed] == []
+    assert (path.stem in DRAWN) == any(picture.startswith("<svg") for picture in pictures)
+    assert [said for said in PROMISED[path.stem] if said not in printed] == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

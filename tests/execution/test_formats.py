@@ -1,5 +1,6 @@
 """What is stored has a version, and these snapshots: a change here needs a migration."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -7,11 +8,18 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from planner.catalog import action
-from planner.execution import StepOutcome
+from planner.catalog import ActionCatalog, action
+from planner.context import RunContext
+from planner.execution import PlanExecutor, RunRequest, StepOutcome
+from planner.execution.run_records import read_event, read_run
 from planner.plan import CandidatePlan
+from storage.errors import CorruptRecord
+from storage.memory import MemoryRecords
+from storage.records import Entry, Value
+from storage.serde import ValueCodec, strict_serializer
 from tests.support.running import Runner, make_plan
 
+CODEC = ValueCodec(strict_serializer())
 AT = datetime(2026, 11, 20, 10, tzinfo=UTC)
 
 RECORD: dict[str, Any] = {
@@ -101,3 +109,84 @@ async def test_what_a_saver_holds_of_a_finished_run() -> None:
     } == {name: value for name, value in start.items() if name != "started_at"}
     assert start["started_at"].tzinfo is not None
     assert replace(result.outcomes["s"]) == StepOutcome.from_record(stored["records"]["s"])
+
+
+async def test_what_is_stored_of_a_run() -> None:
+    """Columns without a user's words, and two fields."""
+    run, _ = await _recorded()
+
+    times = {"started_at": run.columns["started_at"], "finished_at": run.columns["finished_at"]}
+    assert {
+        **dict.fromkeys(("session_id", "agent_id", "app_id", "origin", "parent", "error_type"), ""),
+        **times,
+        "status": "succeeded",
+        "plan_id": RUN_PLAN.id,
+        "user_id": "local",
+        "org_id": "local",
+        "visibility": "normal",
+        "importance": "normal",
+    } == run.columns
+    assert all(datetime.fromisoformat(time).tzinfo is not None for time in times.values())
+    assert {
+        "v": 1,
+        "goal": "",
+        "plan": RUN_PLAN.to_dict(),
+        "inputs": {"n": 1},
+        "left_out": {},
+        "tags": [],
+    } == CODEC.load(run.fields["start"], "")
+    result = CODEC.load(run.fields["result"], "")
+    step = result.pop("steps")["s"]
+    assert {"v": 1, "outputs": {"result": 2}, "left_out": {}, "errors": [], "questions": []} == result
+    assert ["attempts", "finished_at", "started_at", "status"] == sorted(step)
+    assert {"steps": 1, "attempts": 1} == {name: run.counters[name] for name in ("steps", "attempts")}
+    assert {"steps", "attempts", "seconds"} == run.counters.keys()
+
+
+async def test_what_is_stored_of_an_event() -> None:
+    """Facts as columns, those that there are; what was said as a field; no outputs."""
+    _, events = await _recorded()
+    start, begun, done, end = events
+
+    assert ({"phase": "start"}, {"v": 1, "details": {"resumed": False}}) == (
+        start.columns,
+        CODEC.load(start.fields["event"], ""),
+    )
+    assert {"phase": "step_start", "step_id": "s", "action": "add", "attempt": "1"} == begun.columns
+    assert {"phase": "step_success", "step_id": "s", "action": "add", "attempt": "1"} == {
+        name: fact for name, fact in done.columns.items() if name != "duration_ms"
+    }
+    assert done.columns["duration_ms"].isdigit()
+    assert {"phase", "duration_ms"} == end.columns.keys()
+    assert [{}, {}, {}] == [event.fields for event in (begun, done, end)]
+
+
+async def test_a_run_of_another_version_is_refused() -> None:
+    """Corrupt is never absent: the error names the record."""
+    run, events = await _recorded()
+    newer = CODEC.dump({"v": 2})
+
+    with pytest.raises(CorruptRecord, match=r"'run run-1'.*another version"):
+        read_run(replace(run, fields={"start": newer}), CODEC)
+    with pytest.raises(CorruptRecord, match=r"event 1 of run run-1, field .event."):
+        read_event(replace(events[0], fields={"event": Value("msgpack", b"\xc1")}), CODEC)
+    with pytest.raises(CorruptRecord, match="run-1"):
+        read_run(replace(run, columns={}), CODEC)
+
+
+@action
+async def add(a: int) -> int:
+    return a + 1
+
+
+RUN_PLAN = make_plan({"id": "s", "action": "add", "inputs": {"a": "${user.n}"}})
+
+
+async def _recorded() -> tuple[Entry, Sequence[Entry]]:
+    """Run a small plan; return what is stored of it."""
+    records = MemoryRecords()
+    request = RunRequest(plan=RUN_PLAN, user_inputs={"n": 1}, context=RunContext(run_id="run-1"))
+    await PlanExecutor(ActionCatalog([add]), records=records).execute(request)
+    run = await records.latest("run", "run-1")
+    assert run is not None
+    return run, await records.read("event", "run-1")

@@ -1,6 +1,7 @@
 """The facade: the seed's signatures, what is filled in from where, and what is never run."""
 
 import inspect
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -208,13 +209,13 @@ async def test_a_planner_does_not_plan_the_flow_that_asks() -> None:
     assert "outer" not in prompt
 
 
-async def test_open_planner_closes_and_can_be_awaited() -> None:
+async def test_open_planner_closes_and_can_be_awaited(tmp_path: Path) -> None:
     """Both forms give the same planner; closing it cancels what is in the background."""
     async with open_planner(actions=[greet]) as planner:
         plan = CandidatePlan.from_dict(GREET)
         assert (await planner.execute(plan, user_inputs={"name": "ann"})).ok
 
-    opened = await open_planner(actions=[greet], catalog=ActionCatalog([wipe]), data_dir="unused")
+    opened = await open_planner(actions=[greet], catalog=ActionCatalog([wipe]), data_dir=tmp_path / "data")
     events: list[ExecutionEvent] = []
     handle = await opened.execute_background(plan, user_inputs={"name": "bob"}, on_event=events.append)
     await opened.aclose()

@@ -1,0 +1,177 @@
+"""`goalgraph runs ls`, `show`, `events` and `sql`: what runs left behind."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.text import Text
+
+from goalgraph.cli.console import people
+from goalgraph.cli.exits import CommandError, Ending, Exit
+from goalgraph.cli.options import Status
+from goalgraph.cli.request import read_settings
+from goalgraph.cli.show_runs import answer_table, events_table, run_details, runs_table
+from goalgraph.settings import Settings
+from goalgraph.stores import OpenStores, open_stores
+from planner.context import RequestIdentity
+from planner.errors import RunNotFound
+from planner.execution import RunEvent, RunRecord, Runs, StepState, steps_of
+from storage.errors import StorageError
+from storage.protocols import Table
+
+VIEWS = """
+SELECT table AS view, arrayStringConcat(groupArray(name), ', ') AS columns
+FROM system.columns
+WHERE database = currentDatabase()
+  AND table IN (SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'View')
+GROUP BY table
+ORDER BY table
+"""
+START = "start one with: goalgraph run GOAL --catalog WHERE, or goalgraph demo"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """Which runs a command is about: where they are kept, and whose they are."""
+
+    data_dir: Path | None = None
+    redis: str | None = None
+    archive: str | None = None
+    user: str = RequestIdentity.user_id
+    org: str = RequestIdentity.org_id
+
+    @property
+    def identity(self) -> RequestIdentity:
+        """Who asks."""
+        return RequestIdentity(user_id=self.user, org_id=self.org)
+
+    def settings(self) -> Settings:
+        """Return the settings of the environment, with what the options say in their place."""
+        settings = read_settings()
+        given = {"redis_url": self.redis, "archive_url": self.archive}
+        storage = settings.storage.model_copy(update={name: value for name, value in given.items() if value})
+        return settings.model_copy(update={"storage": storage, "data_dir": self.data_dir or settings.data_dir})
+
+
+def ls(where: Where, limit: int, status: Status | None, everything: bool) -> Ending:  # noqa: FBT001 - by name
+    """List the runs, the one that changed last first."""
+
+    async def read(stores: OpenStores) -> Sequence[RunRecord]:
+        runs = Runs(stores.records, stores.codec)
+        return await runs.list(where.identity, status=status, inline=everything, limit=limit)
+
+    found = _ask(where, read)
+    if found:
+        people().print(runs_table(found))
+    elif found is None or status is None:
+        people().print(f"no runs in {_place(where)} yet; {START}", markup=False, soft_wrap=True)
+    else:
+        people().print(f"no run here is {status}; goalgraph runs ls shows all")
+    return Ending(document=[_summary(run) for run in found or ()])
+
+
+def show(run: str, where: Where) -> Ending:
+    """Show one run."""
+
+    async def read(stores: OpenStores) -> tuple[RunRecord, dict[str, StepState]]:
+        runs = Runs(stores.records, stores.codec)
+        found = await runs.get(await _resolve(runs, run, where), where.identity)
+        events = () if found.steps else await runs.events(found.id, where.identity)
+        return found, steps_of([step["id"] for step in found.plan.get("steps", ())], found, events)
+
+    found, steps = _need(_ask(where, read), run)
+    people().print(run_details(found, steps))
+    states = {step_id: {**asdict(state), "seconds": state.seconds} for step_id, state in steps.items()}
+    return Ending(document={**asdict(found), "steps": states})
+
+
+def events(run: str, where: Where, after: int) -> Ending:
+    """List what happened in a run."""
+
+    async def read(stores: OpenStores) -> Sequence[RunEvent]:
+        runs = Runs(stores.records, stores.codec)
+        return await runs.events(await _resolve(runs, run, where), where.identity, after=after)
+
+    found = _need(_ask(where, read), run)
+    people().print(events_table(found) if found else f"nothing after {after}")
+    return Ending(document=[asdict(event) for event in found])
+
+
+def sql(query: str | None, where: Where, views: bool) -> Ending:  # noqa: FBT001 - by name
+    """Ask the archive, or list its views."""
+
+    async def read(stores: OpenStores) -> Table:
+        if stores.archive is None:
+            raise CommandError("there is no archive here to ask: everything is in memory", Exit.FAILED)
+        return await stores.archive.query(VIEWS if views or not query else query)
+
+    answer = _ask(where, read)
+    if answer is None:
+        raise CommandError(f"there is nothing in {_place(where)} yet; {START}", Exit.FAILED)
+    people().print(answer_table(answer))
+    if views or not query:
+        people().print(Text('ask one of them: goalgraph runs sql "SELECT * FROM …"', style="dim"))
+    return Ending(document={"columns": list(answer.columns), "rows": [list(row) for row in answer.rows]})
+
+
+def _ask(where: Where, read: Callable[[OpenStores], Awaitable[T]]) -> T | None:
+    """Return what `read` finds in the stores, or `None` when there is not even a data directory."""
+    settings = where.settings()
+    storage = settings.storage
+    if not (storage.redis_url or storage.archive_url or settings.data_dir.is_dir()):
+        return None
+
+    async def ask() -> T:
+        async with _stores(settings) as stores:
+            return await read(stores)
+
+    return asyncio.run(ask())
+
+
+@asynccontextmanager
+async def _stores(settings: Settings) -> AsyncGenerator[OpenStores]:
+    try:
+        async with open_stores(settings) as stores:
+            yield stores
+    except RunNotFound as error:
+        raise _absent(error.run_id) from None
+    except StorageError as error:
+        raise CommandError(str(error), Exit.FAILED) from None
+
+
+async def _resolve(runs: Runs, run: str, where: Where) -> str:
+    """Return the id that `run` is, or is the beginning of.
+
+    Raises:
+        RunNotFound: there is none.
+        CommandError: there are several.
+    """
+    found = await runs.find(run, where.identity)
+    if len(found) > 1:
+        raise CommandError(f"{run!r} is the beginning of several runs: {', '.join(found)}")
+    return found[0] if found else run
+
+
+def _need(found: T | None, run: str) -> T:
+    if found is None:
+        raise _absent(run)
+    return found
+
+
+def _absent(run: str) -> CommandError:
+    return CommandError(f"{RunNotFound(run)}; goalgraph runs ls shows what there is")
+
+
+def _place(where: Where) -> str:
+    settings = where.settings()
+    return settings.storage.redis_url or str(settings.data_dir)
+
+
+def _summary(run: RunRecord) -> dict[str, Any]:
+    """Return what a list shows of a run, as JSON."""
+    left = {"plan", "inputs", "outputs", "left_out", "steps", "questions"}
+    return {name: value for name, value in asdict(run).items() if name not in left}

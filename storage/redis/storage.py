@@ -1,0 +1,47 @@
+"""The seed's methods over one Redis without an archive."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Self
+
+from storage.redis.checkpoints import RedisCheckpoints
+from storage.redis.client import RedisClient, Script
+from storage.redis.keys import Keys
+from storage.redis.records import RedisRecords
+from storage.serde import ValueCodec
+from storage.sessions import StorageFacade
+from storage.sessions.stores import utc_now
+
+PING = Script("ping", "return redis.call('PING')")
+
+
+class RedisStorage(StorageFacade):
+    """Everything in Redis, and nothing else: of a document only the newest state is kept.
+
+    Args:
+        client: Opened; it is closed with the storage.
+        codec: How values are written; strict by default.
+        clock: Says what time it is, in UTC.
+    """
+
+    def __init__(
+        self, client: RedisClient, *, codec: ValueCodec | None = None, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        async def probe() -> Mapping[str, object]:
+            await client.call(PING, [], [])
+            return {"where": client.where}
+
+        super().__init__(
+            RedisCheckpoints(client),
+            RedisRecords(client, outbox_limit=None),
+            name="redis",
+            tiers={"redis": probe},
+            close=client.aclose,
+            codec=codec,
+            clock=clock,
+        )
+
+    @classmethod
+    async def open(cls, url: str, *, keys: Keys | None = None, codec: ValueCodec | None = None) -> Self:
+        """Connect; see `RedisClient.open` for URLs and errors."""
+        return cls(await RedisClient.open(url, keys=keys, cold=False), codec=codec)
