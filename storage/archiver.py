@@ -85,13 +85,16 @@ class Archiver:
         try:
             cancelled = kind is not None and issubclass(kind, asyncio.CancelledError)
             if not cancelled and (self._archive is not None or not self.policy.patience):
-                await self._flush(task, self.policy.closing, closing=True)
-        except StorageError as left:
+                async with asyncio.timeout(self.policy.closing):
+                    await self._flush(task, self.policy.closing, closing=True)
+        except (StorageError, TimeoutError) as left:
             logger.warning("the archiver closes, and leaves references in the outbox to the next one: %s", left)
         finally:
             task.cancel()
             await asyncio.wait({task})
-            await self._mover.give_back()
+            with suppress(TimeoutError):  # a Redis that does not answer; the leases run out by themselves
+                async with asyncio.timeout(self.policy.closing):
+                    await self._mover.give_back()
 
     def notify(self) -> None:
         """Say, on the archiver's own loop, that something was written: it looks soon. Costs next to nothing."""

@@ -1,5 +1,6 @@
 """The commands and their options. Nothing here imports the planner: what a command does is in a module of its own."""
 
+import logging
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -31,6 +32,7 @@ app.add_typer(runs_app)
 
 def main() -> None:
     """Run the command line."""
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # what it logs is in the error that we show
     app()
 
 

@@ -30,6 +30,8 @@ Parameter = str | bytes | int | float | Sequence["Parameter"]
 _T = TypeVar("_T")
 _HAS_COLUMNS = re.compile(r"\s*\(?\s*(?:SELECT|WITH)\b", re.IGNORECASE)
 
+_NO_CONNECTION = re.compile(r"(?:\[Errno -?\d+\] |NameResolutionError.*?: |(?=Connection to \S+ timed out))([\w ]+)")
+"""In what the driver says of what urllib3 says of what the system said."""
 _LOGIN = frozenset({192, 193, 194, 516})  # unknown user, wrong password, required password, authentication failed
 _LATER = frozenset({  # the server cannot now, and may be able to when it is asked again
     3, 74, 75, 76, 159, 160, 202, 203, 209, 210, 236, 241, 242, 243, 252, 254, 279, 285, 286, 289, 290, 307, 319, 394,
@@ -177,6 +179,10 @@ class ClickHouseClient:
         said = " ".join(str(error).split())[:600]
         code: int | None = getattr(error, "code", None)
         ours = type(error).__name__ in {"DataError", "NotSupportedError", "ProgrammingError"}  # it was never sent
+        if code is None and (unreachable := _NO_CONNECTION.search(said)):
+            return ArchiveUnavailable(
+                f"the archive {self.where} does not answer ({unreachable[1]}); start it, or check its URL"
+            )
         if code in _LATER or (code is None and not ours):
             return ArchiveUnavailable(f"the archive {self.where} does not answer as it should ({said})")
         if code in _LOGIN:

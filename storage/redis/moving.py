@@ -84,13 +84,15 @@ class Mover:
             await self._outbox.release(owned)
 
     async def move(self, archive: Archive, seen: dict[int, Seen], *, calm: bool) -> bool:
-        """Archive what waits in the partitions that are held, or a batch of it; returns whether there was something.
+        """Archive what waits in the partitions that are held, or a part of it; returns whether there was something.
 
         Args:
             archive: Where to.
             seen: What is there, from `look`.
-            calm: One batch is enough.
+            calm: One batch is enough; otherwise it goes on until it is time to look again, for the leases.
         """
+        now = asyncio.get_running_loop().time
+        until = now() + (0.0 if calm else self._policy.lease / 3)
         waiting = deque(sorted(number for number in self._owned if seen[number].waiting))
         self._recovering &= set(waiting)  # nothing waits elsewhere, so nothing can be pending there
         claims: dict[int, Claim] = {}
@@ -108,7 +110,7 @@ class Mover:
                         waiting.append(number)
             await self._store(archive, load, receipts)
             waiting.extend(after)
-            if calm:
+            if now() >= until:
                 self._recovering |= claims.keys() & self._owned
                 break
         return worked
@@ -130,8 +132,8 @@ class Mover:
             elif number in self._recovering:
                 self._recovering.discard(number)
                 more.append(number)
-        held = [claims[number] for number in group if number in claims]
-        most = self._policy.size // 8
+        held = [claims[number] for number in group if number in claims and number in self._owned]
+        most = self._policy.size // max(8, len(held))
         answers = await all_of(self._outbox.fetch(claim, most) for claim in held)
         for claim, answer in zip(held, answers, strict=True):
             claim.add(answer, load)

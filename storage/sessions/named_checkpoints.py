@@ -10,9 +10,9 @@ from storage.records import Change, CheckpointKey, CheckpointRecord, Entry, Stor
 from storage.sessions.stores import Stores, as_text
 
 NAMED = "@named"
-"""Namespace of these checkpoints, and, with a slash, what their threads begin with: LangGraph's are not among them."""
+"""Their threads and namespaces begin with it, and a slash: LangGraph's are not among them."""
 WRITES = "@named-writes"
-"""Namespace of the writes: they may come before their checkpoint, and each hangs on an empty one here."""
+"""Namespaces of writes begin with it: they may come before their checkpoint, so they hang on an empty one there."""
 PAGE = 64
 
 
@@ -180,5 +180,9 @@ class NamedCheckpoints(Stores):
 
 
 def key_of(space: str, thread_id: str, checkpoint_id: str) -> CheckpointKey:
-    """Return where a named checkpoint, or its writes, are."""
-    return CheckpointKey(f"{NAMED}/{thread_id}", space, checkpoint_id)
+    """Return where a named checkpoint, or its writes, are.
+
+    Each has a namespace of its own: of several in one, those with the highest ids stay in the hot tier, and ids like
+    `c9` and `c10` say nothing about age.
+    """
+    return CheckpointKey(f"{NAMED}/{thread_id}", f"{space}/{checkpoint_id}", checkpoint_id)
