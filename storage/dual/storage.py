@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from storage.archiver import Archiver, ArchiverPolicy
+from storage.blobs import FsspecBlobStore
 from storage.clickhouse import ClickHouseArchive, Layout
 from storage.dual.archive import ArchiveHandle
 from storage.dual.checkpoints import TieredCheckpoints
@@ -18,6 +19,7 @@ from storage.embedded import ArchiveLease, DataDirectory, open_redis
 from storage.errors import ArchiveUnavailable
 from storage.protocols import Table
 from storage.records import Kind
+from storage.references import digests_in
 from storage.redis.checkpoints import RedisCheckpoints
 from storage.redis.client import RedisClient
 from storage.redis.keys import Keys
@@ -166,6 +168,16 @@ class DualStorage(StorageFacade):
         await self.flush()
         await self.archiver.evict(idle_for.total_seconds())
         return await (await self.archive()).retain(idle_for, now=self.clock())
+
+    async def collect_blobs(self, blobs: FsspecBlobStore, *, older_than: timedelta = timedelta(days=1)) -> int:
+        """Remove the blobs that no record of either tier refers to; returns how many files went.
+
+        Args:
+            blobs: Of this storage alone.
+            older_than: Younger ones stay, since a blob is stored before what refers to it.
+        """
+        used = digests_in(self.checkpoints, self.records, self.codec)
+        return await blobs.collect(used, older_than=older_than, now=self.clock())
 
     async def _probe_redis(self) -> Mapping[str, object]:
         await self.client.call(PING, [], [])
