@@ -106,11 +106,10 @@ class DualStorage(StorageFacade):
                 url = await exits.enter_async_context(
                     open_redis(directory, binary=options.redis_server, fsync=options.fsync)
                 )
-            client = await RedisClient.open(url or "", keys=Keys(options.key_prefix), cold=cold)
-            exits.push_async_callback(client.aclose)
+            client, own = [await _connect(exits, url or "", options, cold=cold) for _ in range(2)]
             exits.push_async_callback(handle.aclose)
             handle.on_open = lambda archive: settle(client, archive)
-            archiver = Archiver(client, handle.open, policy or _policy(options))
+            archiver = Archiver(own, handle.open, policy or _policy(options))  # payloads stay out of the writers' way
             storage = cls(client, handle, archiver, options, codec=codec, clock=clock)
             if options.archive_url is not None:
                 await storage.greet_archive()
@@ -187,6 +186,12 @@ class DualStorage(StorageFacade):
         archive = await self.archive()
         await archive.query("SELECT 1")
         return {"where": archive.client.where, **_figures(self.archiver)}
+
+
+async def _connect(exits: AsyncExitStack, url: str, options: StorageOptions, *, cold: bool) -> RedisClient:
+    client = await RedisClient.open(url, keys=Keys(options.key_prefix), cold=cold)
+    exits.push_async_callback(client.aclose)
+    return client
 
 
 def _figures(archiver: Archiver) -> dict[str, Any]:

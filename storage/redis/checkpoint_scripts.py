@@ -23,6 +23,7 @@ local function full(outbox, limit)
 end
 local function touch(meta, gone, place, lru, thread)
   if redis.call('HEXISTS', meta, 'last') == 0 then
+    redis.call('PERSIST', meta)  -- a guard that outlived its thread is part of a thread again
     if redis.call('SISMEMBER', gone, thread) == 1 or redis.call('HGET', place, 'cold') ~= '0' then
       redis.call('HSET', meta, 'partial', '1')
     end
@@ -155,7 +156,9 @@ RESTORE = Script(
     """
     local meta, ids, records, refs, changed, blobs, spaces, archived, writes, written, lru, gone = unpack(KEYS)
     local id, packed, fields, thread, space, several, values, tasks = unpack(ARGV)
-    if redis.call('ZCARD', ids) > 0 or redis.call('HEXISTS', meta, 'deleted') == 1 then return 0 end
+    local deleted, last = unpack(redis.call('HMGET', meta, 'deleted', 'last'))
+    if redis.call('ZCARD', ids) > 0 or (deleted and last) then return 0 end
+    redis.call('PERSIST', meta)
     redis.call('HSET', records, id, packed)
     redis.call('HSET', refs, id, fields)
     redis.call('ZADD', ids, 0, id)
@@ -200,6 +203,7 @@ DELETE_THREAD = Script(
     end
     redis.call('UNLINK', spaces, archived)
     redis.call('HDEL', meta, 'trimmed', 'partial')
+    redis.call('PERSIST', meta)
     local entry = redis.call('XADD', outbox, '*', 'k', 'd', 'r', 'thread', 't', thread)
     redis.call('HSET', meta, 'last', entry)
     if newest ~= '' then redis.call('HSET', meta, 'deleted', newest) end

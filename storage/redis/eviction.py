@@ -9,6 +9,8 @@ from storage.redis.client import RedisClient, Script, all_of
 
 PAGE = 100
 """Owners of one kind and partition that are looked at together."""
+GUARD_SECONDS = 7 * 86_400
+"""For which an evicted thread still refuses writers that are late or fenced off."""
 KINDS: tuple[str, ...] = (*get_args(DocumentKind), *get_args(LogKind))
 
 EVICT_THREAD = Script(
@@ -23,15 +25,19 @@ EVICT_THREAD = Script(
     local now = redis.call('TIME')
     local used = redis.call('ZSCORE', lru, thread)
     if used and now[1] * 1000 + now[2] / 1000 - used < idle then return 0 end
-    local last, archived = unpack(redis.call('HMGET', meta, 'last', 'archived'))
-    if last ~= archived then return 0 end
+    local last, archived, fence, deleted = unpack(redis.call('HMGET', meta, 'last', 'archived', 'fence', 'deleted'))
+    if not last or last ~= archived then return 0 end
     local held = redis.call('SMEMBERS', spaces)
     for _, space in ipairs(held) do
       local ids = redis.call('ZRANGE', KEYS[12] .. space, 0, -1)
       for _, id in ipairs(ids) do redis.call('UNLINK', KEYS[13] .. space .. '\\0' .. id) end
       for n = 7, 12 do redis.call('UNLINK', KEYS[n] .. space) end
     end
-    redis.call('UNLINK', meta, spaces, archived_spaces, dropped)
+    redis.call('UNLINK', meta, spaces, archived_spaces)
+    if fence then redis.call('HSET', meta, 'fence', fence) end
+    if deleted then redis.call('HSET', meta, 'deleted', deleted) end
+    redis.call('EXPIRE', meta, ARGV[3])
+    redis.call('EXPIRE', dropped, ARGV[3])
     redis.call('ZREM', lru, thread)
     if #held > 0 then redis.call('SADD', gone, thread) end
     return 1
@@ -83,7 +89,7 @@ async def evict_thread(client: RedisClient, thread_id: str, idle_for: float = 0.
     keys = [of(letter, thread_id) for letter in "mnax"]
     keys += [client.keys.partition(number, name) for name in ("lru", "gone")]
     keys += [of(letter, thread_id, "") for letter in "icrvbjw"]
-    return bool(await client.call(EVICT_THREAD, keys, [_bytes(thread_id), int(idle_for * 1000)]))
+    return bool(await client.call(EVICT_THREAD, keys, [_bytes(thread_id), int(idle_for * 1000), GUARD_SECONDS]))
 
 
 async def evict_record(client: RedisClient, kind: str, owner: str, idle_for: float = 0.0) -> bool:

@@ -31,7 +31,8 @@ all of them, and the partition's outbox with them, on a cluster too:
     gg:{7}:k:kind                  ZSET    owner → Redis time of the last change, in ms
     gg:{7}:g:kind                  SET     owners that are in the archive only
 
-No key has a time to live: what idles is removed by the archiver, in one script, once it is archived.
+What idles is removed by the archiver, in one script, once it is archived, and nothing else is ever dropped: the one
+time to live is that of an evicted thread's guards (`fence`, `deleted` and `x`).
 """
 
 from dataclasses import dataclass

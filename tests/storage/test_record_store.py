@@ -66,36 +66,28 @@ async def test_entries_of_a_log_stand_beside_each_other(records: RecordStore) ->
     assert await records.latest("message", "s") == entries[-1]
 
 
-@pytest.mark.parametrize(
-    ("asked", "seqs"),
-    [
-        ({}, [1, 2, 3, 4, 5]),
-        ({"after": 2}, [3, 4, 5]),
-        ({"limit": 2}, [1, 2]),
-        ({"limit": 2, "newest": True}, [4, 5]),
-        ({"after": 3, "limit": 9, "newest": True}, [4, 5]),
-        ({"after": 1, "limit": 2}, [2, 3]),
-        ({"limit": 0}, []),
-        ({"limit": 0, "newest": True}, []),
-        ({"after": 9}, []),
-        ({"newest": True}, [1, 2, 3, 4, 5]),
-    ],
-)
-async def test_a_log_is_read_from_either_end_in_order(
-    records: RecordStore, asked: dict[str, Any], seqs: list[int]
-) -> None:
+async def test_a_log_is_read_from_either_end_in_order(records: RecordStore) -> None:
     """Oldest first, always."""
     for n in range(5):
         await records.append(change("event", fields=field(str(n))))
 
-    assert [entry.seq for entry in await records.read("event", "s", **asked)] == seqs
+    async def read(**asked: Any) -> list[int]:
+        return [entry.seq for entry in await records.read("event", "s", **asked)]
+
+    assert await read() == await read(newest=True) == [1, 2, 3, 4, 5]
+    assert await read(after=2) == [3, 4, 5]
+    assert await read(limit=2) == [1, 2]
+    assert await read(limit=2, newest=True) == [4, 5]
+    assert await read(after=3, limit=9, newest=True) == [4, 5]
+    assert await read(after=1, limit=2) == [2, 3]
+    assert await read(limit=0) == await read(limit=0, newest=True) == await read(after=9) == []
 
 
 async def test_a_long_log_is_read_whole(records: RecordStore) -> None:
     """Also where a script may only pass so many values on."""
-    await asyncio.gather(*(records.append(change("message")) for _ in range(1_200)))
+    await asyncio.gather(*(records.append(change("message")) for _ in range(1_050)))
 
-    assert [entry.seq for entry in await records.read("message", "s")] == list(range(1, 1_201))
+    assert [entry.seq for entry in await records.read("message", "s")] == list(range(1, 1_051))
 
 
 @pytest.mark.parametrize("kind", ["session", "message"])
@@ -148,16 +140,17 @@ async def test_a_deleted_owner_is_gone_and_may_begin_again(records: RecordStore,
     assert (again.seq, again.fields, again.columns, again.counters) == (1, {}, {"x": "1"}, {})
 
 
-@pytest.mark.parametrize("owner", ODD)
-async def test_any_text_is_an_owner(records: RecordStore, owner: str) -> None:
+async def test_any_text_is_an_owner(records: RecordStore) -> None:
     """Also one that looks like two names joined, or has half of a surrogate pair."""
-    await records.append(change("message", owner=owner, fields={owner: Value("t", b"")}, columns={owner: owner}))
+    for owner in ODD:
+        await records.append(change("message", owner=owner, fields={owner: Value("t", b"")}, columns={owner: owner}))
 
-    entry = await records.latest("message", owner)
-    assert entry is not None
-    assert (entry.owner, list(entry.fields), dict(entry.columns)) == (owner, [owner], {owner: owner})
-    assert [name async for name in records.owners("message")] == [owner]
-    assert await records.latest("message", owner + "x") is None
+    for owner in ODD:
+        entry = await records.latest("message", owner)
+        assert entry is not None
+        assert (entry.owner, list(entry.fields), dict(entry.columns)) == (owner, [owner], {owner: owner})
+        assert await records.latest("message", owner + "!") is None
+    assert {name async for name in records.owners("message")} == set(ODD)
 
 
 async def test_nobody_sees_the_record_of_another_kind_or_a_longer_name(records: RecordStore) -> None:
@@ -175,7 +168,7 @@ async def test_random_operations_do_what_they_do_in_memory(records: RecordStore)
     oracle = MemoryRecords()
     ticks = count(1)
     kinds: list[Kind] = ["session", "context", "message", "event"]
-    for _ in range(250):
+    for _ in range(160):
         kind, owner = random.choice(kinds), random.choice("abc")
         match random.choice(["append"] * 6 + ["latest", "read", "read", "owners", "delete"]):
             case "append":

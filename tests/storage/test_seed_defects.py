@@ -261,6 +261,27 @@ async def test_b9_the_newest_is_found_by_order_and_not_by_the_clock(storage: Sto
     assert await found(before="3") == [("2", "1"), ("1", None)]
 
 
+async def test_b9_what_was_stored_last_stays_in_redis_whatever_its_name(
+    dual: DualStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names do not sort by age, so they must not decide what is trimmed."""
+    for n in range(8, 12):
+        await dual.put_checkpoint("t", f"c{n}", {})
+    await dual.put_writes("t", "c10", "task", [("a", 1)])
+    await dual.flush()
+    archive = await dual.archive()
+
+    async def away(*_: Any, **__: Any) -> None:
+        raise ArchiveUnavailable("out of order")
+
+    monkeypatch.setattr(archive, "checkpoint", away)
+    monkeypatch.setattr(archive, "blobs", away)
+
+    assert ((await dual.get_checkpoint("t")) or {})["checkpoint_id"] == "c11"
+    assert await dual.get_checkpoint("t", "c8") is not None
+    assert await dual.get_writes("t", "c10") == [("task", "a", 1, 0)]
+
+
 async def test_b10_what_left_redis_is_read_from_the_archive(dual: DualStorage) -> None:
     """All of it, and it goes on from there."""
     await dual.create_session("s", "u", {"a": {1}})

@@ -120,6 +120,7 @@ class RedisServer:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C in the terminal ends the tests, and they end the server
+            restore_signals=False,  # Python ignores SIGXFSZ; so does the server then, when a test limits its files
         )
 
     def wait_for(self, saying: str) -> None:
