@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,11 +15,20 @@ from rich.table import Table
 from benchmarks.rows import Figure, Row
 
 HERE = Path(__file__).parent
-PACKAGES = ("langgraph", "langgraph-checkpoint", "pydantic", "aethergraph")
+PLANNING = ("langgraph", "langgraph-checkpoint", "pydantic", "aethergraph")
+STORING = ("langgraph", "langgraph-checkpoint", "redis", "hiredis", "chdb", "clickhouse-connect", "psycopg")
+PEERS = tuple(f"langgraph-checkpoint-{peer}" for peer in ("sqlite", "postgres", "redis"))
+PACKAGES: Mapping[str, Sequence[str]] = {
+    "savers": STORING + PEERS,
+    "graph": STORING + PEERS,
+    "bytes": STORING + PEERS,
+    "archive": STORING[:-1],
+}
+"""Whose versions stand above a table; `PLANNING` above the others."""
 
 
-def machine() -> dict[str, str]:
-    """Return what the figures depend on."""
+def machine(benchmark: str = "") -> dict[str, str]:
+    """Return what the figures of a benchmark depend on."""
     facts = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cores": str(os.cpu_count()),
@@ -27,7 +36,7 @@ def machine() -> dict[str, str]:
         "load before": f"{os.getloadavg()[0]:.2f}",
         "python": platform.python_version(),
     }
-    for package in PACKAGES:
+    for package in PACKAGES.get(benchmark, PLANNING):
         try:
             facts[package] = version(package)
         except PackageNotFoundError:

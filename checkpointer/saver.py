@@ -26,6 +26,7 @@ from checkpointer.opening import Opening
 from storage.dual import DualStorage, StorageOptions
 from storage.protocols import CheckpointStore, Table
 from storage.records import CheckpointQuery
+from storage.sessions import NAMED
 from storage.serde import AllowedType, ValueCodec, encrypted, strict_serializer
 
 T = TypeVar("T")
@@ -156,6 +157,8 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
                 stored = await self._home.go(_next(found))
                 if stored is None:
                     return
+                if stored.record.key.thread_id.startswith(NAMED):  # what the seed's interface stored is no checkpoint
+                    continue
                 if filter and not matches(filter, metadata_of(self._codec, stored.record)):
                     continue
                 left = None if left is None else left - 1
@@ -305,7 +308,7 @@ def _query(
         if before is None
         else key_of({"configurable": {"thread_id": "", **before["configurable"]}})[2] or None,
         labels=labels_of(wanted or {}),
-        limit=None if wanted else limit,  # what the labels let through is filtered again, by value
+        limit=None if wanted or thread is None else limit,  # some of what is found is filtered again
     )
 
 

@@ -6,7 +6,7 @@ Redis since 2.6 and Valkey have.
 
 from storage.redis.client import Script
 
-_LATE = """
+_WRITING = """
 local function refuses(meta, token)
   if token == '' then return nil end
   local newest = redis.call('HGET', meta, 'fence')
@@ -15,11 +15,16 @@ local function refuses(meta, token)
   return nil
 end
 local function full(outbox, limit)
+  if limit == '' then return nil end
   local waiting = redis.call('XLEN', outbox)
   if waiting >= tonumber(limit) then
     return redis.error_reply('OUTBOXFULL ' .. waiting .. ' ' .. limit)
   end
   return nil
+end
+local function note(outbox, limit, ...)
+  if limit == '' then return '0-0' end
+  return redis.call('XADD', outbox, '*', ...)
 end
 local function touch(meta, gone, place, lru, thread)
   if redis.call('HEXISTS', meta, 'last') == 0 then
@@ -58,7 +63,7 @@ end
 
 PUT = Script(
     "put",
-    _LATE
+    _WRITING
     + """
     local meta, ids, records, refs, changed, blobs, spaces, dropped, writes, written, lru, gone, place, outbox =
       unpack(KEYS)
@@ -83,7 +88,7 @@ PUT = Script(
     redis.call('SADD', spaces, space)
     redis.call('SREM', dropped, id)
     for n = 10, #ARGV, 2 do redis.call('HSETNX', blobs, ARGV[n], ARGV[n + 1]) end
-    local entry = redis.call('XADD', outbox, '*', 'k', 'c', 't', thread, 'n', space, 'i', id, 'b', new)
+    local entry = note(outbox, limit, 'k', 'c', 't', thread, 'n', space, 'i', id, 'b', new)
     redis.call('HSET', changed, id, entry)
     redis.call('HSET', meta, 'last', entry)
     return {1}
@@ -92,7 +97,7 @@ PUT = Script(
 
 PUT_WRITES = Script(
     "put_writes",
-    _LATE
+    _WRITING
     + """
     local meta, changed, spaces, dropped, writes, written, lru, gone, place, outbox = unpack(KEYS)
     local id, token, limit, thread, space = unpack(ARGV)
@@ -113,7 +118,7 @@ PUT_WRITES = Script(
     touch(meta, gone, place, lru, thread)
     redis.call('ZADD', written, 0, id)
     redis.call('SADD', spaces, space)
-    local entry = redis.call('XADD', outbox, '*', 'k', 'w', 't', thread, 'n', space, 'i', id)
+    local entry = note(outbox, limit, 'k', 'w', 't', thread, 'n', space, 'i', id)
     redis.call('HSET', changed, id, entry)
     redis.call('HSET', meta, 'last', entry)
     return {1}
@@ -181,11 +186,12 @@ RESTORE = Script(
 
 DELETE_THREAD = Script(
     "delete_thread",
-    _FIELDS
+    _WRITING
+    + _FIELDS
     + """
     local meta, spaces, archived, dropped, ids, records, refs, changed, blobs, written, writes, lru, gone, place,
       outbox = unpack(KEYS)
-    local thread = ARGV[1]
+    local thread, limit = unpack(ARGV)
     local away = redis.call('SISMEMBER', gone, thread) == 1 or redis.call('HGET', place, 'cold') ~= '0'
     if redis.call('EXISTS', meta) == 0 and not away then return 0 end
     local newest = redis.call('HGET', meta, 'deleted') or ''
@@ -204,7 +210,7 @@ DELETE_THREAD = Script(
     redis.call('UNLINK', spaces, archived)
     redis.call('HDEL', meta, 'trimmed', 'partial')
     redis.call('PERSIST', meta)
-    local entry = redis.call('XADD', outbox, '*', 'k', 'd', 'r', 'thread', 't', thread)
+    local entry = note(outbox, limit, 'k', 'd', 'r', 'thread', 't', thread)
     redis.call('HSET', meta, 'last', entry)
     if newest ~= '' then redis.call('HSET', meta, 'deleted', newest) end
     redis.call('SREM', gone, thread)
@@ -216,14 +222,14 @@ DELETE_THREAD = Script(
 
 DELETE = Script(
     "delete",
-    _LATE
+    _WRITING
     + _FIELDS
     + """
     local meta, ids, records, refs, changed, blobs, dropped, written, writes, lru, gone, place, outbox = unpack(KEYS)
-    local thread, space = unpack(ARGV)
+    local thread, space, limit = unpack(ARGV)
     touch(meta, gone, place, lru, thread)
     local entry
-    for n = 3, #ARGV do
+    for n = 4, #ARGV do
       local id = ARGV[n]
       redis.call('HDEL', records, id)
       redis.call('HDEL', refs, id)
@@ -232,7 +238,7 @@ DELETE = Script(
       redis.call('ZREM', written, id)
       redis.call('UNLINK', writes .. id)
       redis.call('SADD', dropped, id)
-      entry = redis.call('XADD', outbox, '*', 'k', 'x', 't', thread, 'n', space, 'i', id)
+      entry = note(outbox, limit, 'k', 'x', 't', thread, 'n', space, 'i', id)
     end
     redis.call('HSET', meta, 'last', entry)
     local needed = {}

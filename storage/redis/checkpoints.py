@@ -58,14 +58,14 @@ class RedisCheckpoints:
     Args:
         client: Where.
         outbox_limit: References that may wait in one partition before new threads are refused; those that exist go on
-            for another quarter of it.
+            for another quarter of it. `None` says that there is no archive, so nothing is put into the outbox.
     """
 
-    def __init__(self, client: RedisClient, *, outbox_limit: int = 1_000_000) -> None:
+    def __init__(self, client: RedisClient, *, outbox_limit: int | None = 1_000_000) -> None:
         self.client = client
         self._keys = client.keys
-        self._soft = outbox_limit
-        self._hard = outbox_limit + outbox_limit // 4
+        self._soft: int | str = "" if outbox_limit is None else outbox_limit
+        self._hard: int | str = "" if outbox_limit is None else outbox_limit + outbox_limit // 4
 
     async def put(self, record: CheckpointRecord, blobs: Sequence[BlobRecord], *, fence: int | None = None) -> None:
         """Store a checkpoint and the blobs that are new; see `CheckpointStore`."""
@@ -259,7 +259,7 @@ class RedisCheckpoints:
             [of("m", thread_id), of("n", thread_id), of("a", thread_id), of("x", thread_id)]
             + prefixes
             + self._places(number),
-            [_bytes(thread_id)],
+            [_bytes(thread_id), self._hard],
         )
 
     async def delete(self, keys: Sequence[CheckpointKey]) -> None:
@@ -274,7 +274,7 @@ class RedisCheckpoints:
                 + [of(letter, thread, space) for letter in "icrvb"]
                 + [of("x", thread), of("j", thread, space), of("w", thread, space, "")]
                 + self._places(self._keys.partition_of(thread)),
-                [_bytes(thread), _bytes(space), *ids],
+                [_bytes(thread), _bytes(space), self._hard, *ids],
             )
             for (thread, space), ids in by_space.items()
         ]

@@ -32,7 +32,7 @@ class RedisStorage(StorageFacade):
             return {"where": client.where}
 
         super().__init__(
-            RedisCheckpoints(client),
+            RedisCheckpoints(client, outbox_limit=None),
             RedisRecords(client, outbox_limit=None),
             name="redis",
             tiers={"redis": probe},

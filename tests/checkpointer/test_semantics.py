@@ -199,10 +199,9 @@ async def test_what_is_given_is_stored_even_when_it_changes_right_after(saver: D
     """State travels by reference, so it is serialised before the first await."""
     live = ["before"]
     putting = asyncio.ensure_future(put(saver, at("t"), checkpoint(x=live)))
-    writing = asyncio.ensure_future(asyncio.sleep(0))
+    asyncio.get_running_loop().call_soon(live.append, "after")  # when `put` has come to its first await
     config = await putting
-    live.append("after")
-    await writing
+    assert ["before", "after"] == live
 
     assert {"x": ["before"]} == (await read(saver, config)).checkpoint["channel_values"]
 
