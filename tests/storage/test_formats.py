@@ -1,0 +1,120 @@
+"""What stands in Redis, byte for byte: a change of it needs another format number and a migration."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from storage.records import BlobRecord, Change, CheckpointKey, CheckpointRecord, Value, WriteRecord
+from storage.redis import Keys, RedisCheckpoints, RedisClient, RedisRecords
+
+KEY = CheckpointKey("thread", "ns", "id-2")
+RECORD = CheckpointRecord(
+    key=KEY,
+    parent_id="id-1",
+    body=Value("msgpack", b"\x80"),
+    metadata=Value("msgpack", b"\x81"),
+    refs={"messages": "0002.5"},
+    labels={"run_id": "r"},
+    reach=7,
+)
+BLOBS = [BlobRecord(channel="messages", version="0002.5", value=Value("msgpack", b"\x92\x00"))]
+WRITES = [
+    WriteRecord(task_id="task", idx=0, task_path="~pull", channel="messages", value=Value("bytes", b"\x00\x01")),
+    WriteRecord(task_id="task", idx=-3, task_path="", channel="__interrupt__", value=Value("null", b"")),
+]
+
+STORED = {
+    b"m:thread": {b"last": b"<id>"},
+    b"n:thread": {b"ns"},
+    b"i:thread\0ns": [b"id-2"],
+    b"j:thread\0ns": [b"id-2"],
+    b"v:thread\0ns": {b"id-2": b"<id>"},
+    b"c:thread\0ns": {
+        b"id-2": b"\0\0\0\x011"
+        b"\0\0\0\x04id-1"
+        b"\0\0\0\x07msgpack"
+        b"\0\0\0\x01\x80"
+        b"\0\0\0\x07msgpack"
+        b"\0\0\0\x01\x81"
+        b"\0\0\0\x0f\0\0\0\x06run_id\0\0\0\x01r"
+        b"\0\0\0\x017"
+        b"\0\0\0\x011"
+    },
+    b"r:thread\0ns": {b"id-2": b"\0\0\0\x0fmessages\x000002.5"},
+    b"b:thread\0ns": {b"messages\x000002.5": b"msgpack\0\x92\0"},
+    b"w:thread\0ns\0id-2": {
+        b"task\x000": b"\0\0\0\x011\0\0\0\x05~pull\0\0\0\x08messages\0\0\0\x05bytes\0\0\0\x02\0\x01",
+        b"task\0-3": b"\0\0\0\x011\0\0\0\0\0\0\0\x0d__interrupt__\0\0\0\x04null\0\0\0\0",
+    },
+    b"lru": [b"thread"],
+    b"h:event\0run": {b"seq": b"1", b"last": b"<id>"},
+    b"l:event\0run": {
+        b"1": b"\0\0\0\x01v\0\0\0\x011"
+        b"\0\0\0\x02at\0\0\0\x101767225600000001"
+        b"\0\0\0\x09f:message\0\0\0\x0amsgpack\0\xa1x"
+        b"\0\0\0\x07c:phase\0\0\0\x05start"
+    },
+    b"k:event": [b"run"],
+    b"out": [
+        {b"k": b"c", b"t": b"thread", b"n": b"ns", b"i": b"id-2", b"b": b"\0\0\0\x0fmessages\x000002.5"},
+        {b"k": b"w", b"t": b"thread", b"n": b"ns", b"i": b"id-2"},
+        {b"k": b"e", b"r": b"event", b"t": b"run", b"s": b"1"},
+    ],
+    b"meta": {b"format": b"1", b"cold": b"0"},
+}
+
+
+async def test_what_is_stored_in_redis_has_format_1(redis_url: str) -> None:
+    client = await RedisClient.open(redis_url, keys=Keys("formats"), cold=False)
+    try:
+        checkpoints, records = RedisCheckpoints(client), RedisRecords(client)
+        await checkpoints.put(RECORD, BLOBS)
+        await checkpoints.put_writes(KEY, WRITES)
+        at = datetime(2026, 1, 1, microsecond=1, tzinfo=UTC)
+        fields = {"message": Value("msgpack", b"\xa1x")}
+        await records.append(Change(kind="event", owner="run", at=at, fields=fields, columns={"phase": "start"}))
+
+        places = {Keys.partition_of("thread"), Keys.partition_of("run")}
+        assert STORED == await dump(client, places)
+        stored = await checkpoints.get("thread", "ns")
+        assert stored is not None
+        assert (RECORD, {"messages": BLOBS[0].value}) == (stored.record, stored.blobs)
+        assert WRITES[::-1] == stored.writes
+    finally:
+        await client.server.flushdb()
+        await client.aclose()
+
+
+async def test_keys_and_partitions_are_where_they_were() -> None:
+    assert b"gg:{51}:w:thread\0ns\0id" == Keys().thread("w", "thread", "ns", "id")
+    assert b"gg:{52}:h:session\0s" == Keys().record("h", "session", "s")
+    assert {"": 0, "a": 7, "日本": 5, "{x}y": 31} == {
+        name: Keys.partition_of(name) for name in ("", "a", "日本", "{x}y")
+    }
+
+
+async def dump(client: RedisClient, places: set[int]) -> dict[bytes, Any]:
+    """Every key of the partitions without prefix and partition; what Redis makes of the time is left out."""
+    server: Any = client.server
+    found: dict[bytes, Any] = {}
+    for place in places:
+        prefix = client.keys.partition(place, "")
+        async for key in server.scan_iter(prefix.replace(b"{", rb"\{") + b"*"):
+            name = key.removeprefix(prefix)
+            match await server.type(key):
+                case b"hash":
+                    content = await server.hgetall(key)
+                    volatile = (b"m:", b"v:", b"h:")
+                    value: Any = {
+                        field: b"<id>" if name.startswith(volatile) and b"-" in stored else stored
+                        for field, stored in content.items()
+                    }
+                case b"zset":
+                    value = await server.zrange(key, 0, -1)
+                case b"set":
+                    value = set(await server.smembers(key))
+                case b"stream":
+                    value = [fields for _, fields in await server.xrange(key)]
+                case other:
+                    raise AssertionError(other)
+            found[name] = found[name] + value if name in found and isinstance(value, list) else value
+    return found
