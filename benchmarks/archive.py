@@ -33,16 +33,16 @@ async def write(saver: DualWriteSaver, size: Size) -> float:
     """Write conversations side by side and return the steps a second; a step is `put`, `put_writes`, `get_tuple`."""
     at_once, steps = size
 
-    async def one(number: int) -> None:
-        talk = Conversation(saver, number)
-        for turn in talk.turns(steps):
+    async def one(talk: Conversation) -> None:
+        for turn in talk.turns():
             talk.parent = await saver.aput(talk.parent, turn.checkpoint, turn.metadata, turn.versions)
             await saver.aput_writes(talk.parent, turn.writes, turn.task)
             talk.check(await saver.aget_tuple(talk.newest))
 
+    talks = [Conversation(saver, number, steps) for number in range(at_once)]
     gc.collect()
     began = time.perf_counter()
-    await asyncio.gather(*(one(number) for number in range(at_once)))
+    await asyncio.gather(*map(one, talks))
     return at_once * steps / (time.perf_counter() - began)
 
 
@@ -111,9 +111,9 @@ def cold(size: Size) -> dict[str, float]:
 
     async def measured() -> dict[str, float]:
         async with at_work(folder()) as saver:
-            talks = [Conversation(saver, number) for number in range(size[0])]
+            talks = [Conversation(saver, number, size[1]) for number in range(size[0])]
             for talk in talks:
-                for turn in talk.turns(size[1]):
+                for turn in talk.turns():
                     talk.parent = await saver.aput(talk.parent, turn.checkpoint, turn.metadata, turn.versions)
                     await saver.aput_writes(talk.parent, turn.writes, turn.task)
             for talk in talks:
@@ -141,7 +141,7 @@ def start(data: str) -> dict[str, float]:
         began = time.perf_counter()
         async with DualWriteSaver.from_conn_string(data_dir=data) as saver:
             talk = Conversation(saver)
-            turn = next(iter(talk.turns(1)))
+            turn = next(talk.turns())
             await saver.aput(talk.parent, turn.checkpoint, turn.metadata, turn.versions)
             found["put"] = 1000 * (time.perf_counter() - began)
             found["hot"] = resident("self")

@@ -107,8 +107,8 @@ def measure(system: str, places: Places, steps: int) -> dict[str, float]:
 
     async def weighed() -> dict[str, float]:
         async with SAVERS[system](places) as saver:
-            talk = Conversation(saver)
-            for turn in talk.turns(steps):
+            talk = Conversation(saver, steps=steps)
+            for turn in talk.turns():
                 talk.parent = await saver.aput(talk.parent, turn.checkpoint, turn.metadata, turn.versions)
                 await saver.aput_writes(talk.parent, turn.writes, turn.task)
             talk.check(await saver.aget_tuple(talk.newest))

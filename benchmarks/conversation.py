@@ -47,13 +47,19 @@ class Turn:
 
 
 class Conversation:
-    """One thread: `turns` gives what to store, `config` says where, and `check` looks at what is read."""
+    """One thread: `turns` gives what to store, and `check` looks at what is read.
 
-    def __init__(self, saver: Saver, number: int = 0) -> None:
+    Args:
+        saver: Where.
+        number: Which; conversations with the same number have the same words.
+        steps: How long it will be: its messages are made now, so that this is not measured.
+    """
+
+    def __init__(self, saver: Saver, number: int = 0, steps: int = 1) -> None:
         self.saver = saver
-        self.number = number
         self.run = str(uuid4())
         self.thread = f"{number}-{self.run}"
+        self.script = [message(number, at) for at in range(steps)]
         self.messages: list[BaseMessage] = []
         self.versions: dict[str, Any] = {}
         self.parent = self.newest
@@ -63,10 +69,10 @@ class Conversation:
         """The config that means the newest checkpoint."""
         return {"configurable": {"thread_id": self.thread, "checkpoint_ns": ""}}
 
-    def turns(self, steps: int) -> Iterator[Turn]:
+    def turns(self) -> Iterator[Turn]:
         """Give the steps, each with one more message."""
-        for at in range(steps):
-            self.messages = [*self.messages, message(self.number, len(self.messages))]
+        for at, new in enumerate(self.script):
+            self.messages = [*self.messages, new]
             for channel in ("messages", "turn"):
                 self.versions[channel] = self.saver.get_next_version(self.versions.get(channel), None)
             yield Turn(self, at)

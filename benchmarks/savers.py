@@ -27,10 +27,10 @@ Times = dict[str, list[float]]
 """Call → seconds of each."""
 
 
-async def converse(talk: Conversation, steps: int, times: Times) -> None:
+async def converse(talk: Conversation, times: Times) -> None:
     """Store and read each step of one conversation."""
     saver = talk.saver
-    for turn in talk.turns(steps):
+    for turn in talk.turns():
         began = time.perf_counter()
         talk.parent = await saver.aput(talk.parent, turn.checkpoint, turn.metadata, turn.versions)
         put = time.perf_counter()
@@ -43,10 +43,10 @@ async def converse(talk: Conversation, steps: int, times: Times) -> None:
         talk.check(found)
 
 
-def converse_sync(talk: Conversation, steps: int, times: Times) -> None:
+def converse_sync(talk: Conversation, times: Times) -> None:
     """As `converse`, from a thread."""
     saver = talk.saver
-    for turn in talk.turns(steps):
+    for turn in talk.turns():
         began = time.perf_counter()
         talk.parent = saver.put(talk.parent, turn.checkpoint, turn.metadata, turn.versions)
         put = time.perf_counter()
@@ -61,26 +61,26 @@ def converse_sync(talk: Conversation, steps: int, times: Times) -> None:
 
 async def timed(saver: Any, at_once: int, steps: int) -> dict[str, float]:
     """Return the figures of one cell, after a conversation that warms it up."""
-    await converse(Conversation(saver), 3, _times())
+    await converse(Conversation(saver, steps=3), _times())
     await settle(saver)
     times = _times()
-    talks = [Conversation(saver, number) for number in range(at_once)]
+    talks = [Conversation(saver, number, steps) for number in range(at_once)]
     gc.collect()
     began = time.perf_counter()
-    await asyncio.gather(*(converse(talk, steps, times) for talk in talks))
+    await asyncio.gather(*(converse(talk, times) for talk in talks))
     return figures(times, at_once * steps, time.perf_counter() - began)
 
 
 def timed_sync(saver: Any, at_once: int, steps: int) -> dict[str, float]:
     """As `timed`, with a thread for each conversation."""
-    converse_sync(Conversation(saver), 3, _times())
+    converse_sync(Conversation(saver, steps=3), _times())
     asyncio.run(settle(saver))
     times = _times()
-    talks = [Conversation(saver, number) for number in range(at_once)]
+    talks = [Conversation(saver, number, steps) for number in range(at_once)]
     gc.collect()
     began = time.perf_counter()
     with ThreadPoolExecutor(at_once) as threads:
-        for done in [threads.submit(converse_sync, talk, steps, times) for talk in talks]:
+        for done in [threads.submit(converse_sync, talk, times) for talk in talks]:
             done.result()
     return figures(times, at_once * steps, time.perf_counter() - began)
 

@@ -81,8 +81,8 @@ def test_every_saver_can_be_opened_in_both_ways() -> None:
 
 async def test_a_saver_that_reads_something_else_is_not_measured() -> None:
     async with SAVERS[MEMORY]({}) as saver:
-        talk = Conversation(saver)
-        for turn in talk.turns(2):
+        talk = Conversation(saver, steps=2)
+        for turn in talk.turns():
             talk.parent = await saver.aput(talk.parent, turn.checkpoint, turn.metadata, turn.versions)
         found = await saver.aget_tuple(talk.newest)
 

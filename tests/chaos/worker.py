@@ -65,18 +65,15 @@ async def serve(redis: str, archive: str, say: Say) -> None:
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader(limit=1 << 20)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    while True:
+    while not lines.at_eof():
         try:
             async with open_saver(redis, archive) as saver:
                 say(ready=True)
                 async with asyncio.TaskGroup() as answering:
                     while line := await lines.readline():
                         answering.create_task(answer(saver, json.loads(line), say))
-                return
-        except* StorageError as errors:
-            if lines.at_eof():
-                return
-            say(note=str(errors.exceptions[0]))
+        except StorageError:  # Redis is away just now
+            continue
 
 
 class Complaints(logging.Handler):

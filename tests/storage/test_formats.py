@@ -22,6 +22,12 @@ WRITES = [
     WriteRecord(task_id="task", idx=-3, task_path="", channel="__interrupt__", value=Value("null", b"")),
 ]
 
+
+def parts(*several: bytes) -> bytes:
+    """Each with its length before it: four bytes, big-endian."""
+    return b"".join(len(part).to_bytes(4, "big") + part for part in several)
+
+
 STORED = {
     b"m:thread": {b"last": b"<id>"},
     b"n:thread": {b"ns"},
@@ -29,33 +35,24 @@ STORED = {
     b"j:thread\0ns": [b"id-2"],
     b"v:thread\0ns": {b"id-2": b"<id>"},
     b"c:thread\0ns": {
-        b"id-2": b"\0\0\0\x011"
-        b"\0\0\0\x04id-1"
-        b"\0\0\0\x07msgpack"
-        b"\0\0\0\x01\x80"
-        b"\0\0\0\x07msgpack"
-        b"\0\0\0\x01\x81"
-        b"\0\0\0\x0f\0\0\0\x06run_id\0\0\0\x01r"
-        b"\0\0\0\x017"
-        b"\0\0\0\x011"
+        b"id-2": parts(
+            b"1", b"id-1", b"msgpack", b"\x80", b"msgpack", b"\x81", parts(b"run_id", b"r"), b"7", b"1"
+        )  # format, parent, body, metadata, labels, reach, number of refs
     },
-    b"r:thread\0ns": {b"id-2": b"\0\0\0\x0fmessages\x000002.5"},
+    b"r:thread\0ns": {b"id-2": parts(b"messages\x000002.5")},
     b"b:thread\0ns": {b"messages\x000002.5": b"msgpack\0\x92\0"},
     b"w:thread\0ns\0id-2": {
-        b"task\x000": b"\0\0\0\x011\0\0\0\x05~pull\0\0\0\x08messages\0\0\0\x05bytes\0\0\0\x02\0\x01",
-        b"task\0-3": b"\0\0\0\x011\0\0\0\0\0\0\0\x0d__interrupt__\0\0\0\x04null\0\0\0\0",
+        b"task\x000": parts(b"1", b"~pull", b"messages", b"bytes", b"\0\x01"),
+        b"task\0-3": parts(b"1", b"", b"__interrupt__", b"null", b""),
     },
     b"lru": [b"thread"],
     b"h:event\0run": {b"seq": b"1", b"last": b"<id>"},
     b"l:event\0run": {
-        b"1": b"\0\0\0\x01v\0\0\0\x011"
-        b"\0\0\0\x02at\0\0\0\x101767225600000001"
-        b"\0\0\0\x09f:message\0\0\0\x0amsgpack\0\xa1x"
-        b"\0\0\0\x07c:phase\0\0\0\x05start"
+        b"1": parts(b"v", b"1", b"at", b"1767225600000001", b"f:message", b"msgpack\0\xa1x", b"c:phase", b"start")
     },
     b"k:event": [b"run"],
     b"out": [
-        {b"k": b"c", b"t": b"thread", b"n": b"ns", b"i": b"id-2", b"b": b"\0\0\0\x0fmessages\x000002.5"},
+        {b"k": b"c", b"t": b"thread", b"n": b"ns", b"i": b"id-2", b"b": parts(b"messages\x000002.5")},
         {b"k": b"w", b"t": b"thread", b"n": b"ns", b"i": b"id-2"},
         {b"k": b"e", b"r": b"event", b"t": b"run", b"s": b"1"},
     ],
