@@ -1,6 +1,6 @@
 # The two commands that matter are `make demo` and `make test`; both make their own environment.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench constraints clean
+.PHONY: help demo test check bench chaos constraints clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -29,6 +29,9 @@ check: $(VENV)/.installed-dev ## format, lint, types, direction of imports, spel
 
 bench: $(VENV)/.installed-dev $(VENV)/.installed-bench ## measure ourselves beside the peers
 	$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: $(VENV)/.installed-dev ## let everything fail at random, and lose nothing (ARGS="--seconds 600 --seed 1")
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 constraints: $(VENV)/.installed-dev $(VENV)/.installed-bench ## write down what is installed as tested
 	@{ printf '# The exact versions the tests ran with (Linux, %s). Written by `make constraints`.\n' "$$($(BIN)/python -V)" && \

@@ -16,7 +16,10 @@ from storage.redis.client import RedisClient
 
 STEPS, QUICK_STEPS = 200, 40
 LIMIT = 120.0
-DATABASE = "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = currentDatabase()"
+DISK = (
+    "SELECT sum(bytes_on_disk), sumIf(bytes_on_disk, table = 'gg_blobs') FROM system.parts"
+    " WHERE active AND database = currentDatabase()"
+)
 TABLES = (
     "SELECT sum(pg_total_relation_size(oid)) AS bytes FROM pg_class WHERE relname LIKE 'checkpoint%' AND relkind = 'r'"
 )
@@ -27,15 +30,16 @@ async def ours(saver: Saver, thread: str) -> dict[str, float]:
     saver = cast("DualWriteSaver", saver)
     await saver.flush()
     hot = await used(saver.storage.client, thread)
-    inserted = await archived(saver)
+    inserted, _ = await archived(saver)
     await (await saver.storage.archive()).compact()
-    return {"hot": hot, "archive, unmerged": inserted, "archive": await archived(saver)}
+    merged, values = await archived(saver)
+    return {"hot": hot, "archive, unmerged": inserted, "archive": merged, "values": values}
 
 
-async def archived(saver: DualWriteSaver) -> float:
-    """Return what the archive's tables take on the disk, but for parts that are no longer used."""
-    found = await saver.query(DATABASE)
-    return float(cast("int", found.rows[0][0]))
+async def archived(saver: DualWriteSaver) -> tuple[float, float]:
+    """Return what the archive takes on the disk without parts that are no longer used: all of it, and the values."""
+    (every, values), *_ = (await saver.query(DISK)).rows
+    return float(cast("int", every)), float(cast("int", values))
 
 
 async def used(client: RedisClient, thread: str) -> float:
@@ -149,10 +153,12 @@ def rows(steps: int, found: Mapping[str, Mapping[str, float]], reasons: Mapping[
         return Row(what=f"{steps} steps: {what}", value=value, unit=unit, goal=goal, peers=others)
 
     state = reasons.get(OURS) or round(found[OURS]["state"])
+    values = reasons.get(OURS) or round(found[OURS]["values"] / steps)
     return [
         Row(what=f"{steps} steps: the state at the end", value=state, unit="bytes"),
         line("hot, when all is archived", "hot", "bytes a step"),
         line("hot, of the state", "hot", "×", "≤ 4", of="state"),
         line("archive, merged", "archive", "bytes a step", "≤ 1000"),
+        Row(what=f"{steps} steps: of these the channels' values", value=values, unit="bytes a step"),
         line("archive, as it was inserted", "archive, unmerged", "bytes a step"),
     ]

@@ -54,7 +54,6 @@ async def timed(saver: Saver | None, nodes: int, runs: int) -> dict[str, float]:
 
     async def once(durability: Durability) -> float:
         config = {"recursion_limit": nodes + 10, "configurable": {"thread_id": uuid4().hex}}
-        gc.collect()
         began = time.perf_counter()
         state = await graph.ainvoke({"value": 0}, config, durability=None if saver is None else durability)
         seconds = time.perf_counter() - began
@@ -66,6 +65,7 @@ async def timed(saver: Saver | None, nodes: int, runs: int) -> dict[str, float]:
         await once(durability)
     if saver is not None:
         await settle(saver)
+    gc.collect()
     for _ in range(runs):
         for durability in DURABILITIES:
             took[durability].append(await once(durability))

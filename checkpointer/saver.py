@@ -15,8 +15,8 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     CheckpointTuple,
     DeltaChannelHistory,
-    SerializerProtocol,
 )
+from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from checkpointer import threads
 from checkpointer.codec import config_of, key_of, labels_of, matches, metadata_of, to_records, to_tuple, to_writes
@@ -26,8 +26,8 @@ from checkpointer.opening import Opening
 from storage.dual import DualStorage, StorageOptions
 from storage.protocols import CheckpointStore, Table
 from storage.records import CheckpointQuery
-from storage.sessions import NAMED
 from storage.serde import AllowedType, ValueCodec, encrypted, strict_serializer
+from storage.sessions import NAMED
 
 T = TypeVar("T")
 FENCE = "__fencing_token"
@@ -62,7 +62,7 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
         self._home = Home(None if storage is None else storage.loop)
 
     @classmethod
-    def from_conn_string(  # noqa: PLR0913 - each has its default
+    def from_conn_string(
         cls,
         redis_url: str | None = None,
         archive_url: str | None = None,
@@ -266,7 +266,7 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
             RuntimeError: the saver was made over a store alone.
         """
         if self._storage is None:
-            raise RuntimeError("this saver has one store, not two tiers; open it with `DualWriteSaver.from_conn_string`")
+            raise RuntimeError("this saver has one store alone; open one with `DualWriteSaver.from_conn_string`")
         return self._storage
 
     async def flush(self, timeout: float = 30.0) -> None:
@@ -304,9 +304,7 @@ def _query(
         thread_id=None if thread is None else str(thread),
         checkpoint_ns=configurable.get("checkpoint_ns"),
         checkpoint_id=configurable.get("checkpoint_id") or None,
-        before=None
-        if before is None
-        else key_of({"configurable": {"thread_id": "", **before["configurable"]}})[2] or None,
+        before=((before or {}).get("configurable") or {}).get("checkpoint_id"),
         labels=labels_of(wanted or {}),
         limit=None if wanted or thread is None else limit,  # some of what is found is filtered again
     )

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from storage.protocols import Archive, ArchiveReader, BlobStore, CheckpointStore, RecordStore, Table
     from storage.redis.storage import RedisStorage
     from storage.seed_protocols import (
-        CheckpointStorage,
         CheckpointerBackend,
+        CheckpointStorage,
         ConversationStorage,
         PermanentStorageBackend,
         SessionStorage,

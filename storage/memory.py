@@ -18,6 +18,7 @@ from storage.records import (
     StoredCheckpoint,
     Value,
     WriteRecord,
+    of_one_log,
 )
 
 
@@ -223,6 +224,13 @@ class MemoryRecords:
         )
         entries.append(entry)
         return entry
+
+    async def append_all(self, changes: Sequence[Change]) -> None:
+        """Add entries of one log."""
+        if changes:
+            of_one_log(changes)
+        for change in changes:
+            await self.append(change)
 
     async def latest(self, kind: Kind, owner: str) -> Entry | None:
         """Return the newest state or entry."""

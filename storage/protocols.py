@@ -92,6 +92,14 @@ class RecordStore(Protocol):
         """
         ...
 
+    async def append_all(self, changes: Sequence[Change]) -> None:
+        """Append entries of one log, in order, all or none. Repetition: as `append`.
+
+        Raises:
+            ValueError: they are of several owners, or of a document.
+        """
+        ...
+
     async def latest(self, kind: Kind, owner: str) -> Entry | None:
         """Return the state of a document or the newest entry of a log; `None` when there is none in any tier."""
         ...

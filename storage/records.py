@@ -87,7 +87,7 @@ class CheckpointQuery:
     before: str | None = None
     """Only ids below this one."""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
-    """All have to be equal; one that an encrypted record hides (it shows its run at most) matches, and the reader decides."""
+    """All have to be equal, but for those that an encrypted record hides (it shows its run at most)."""
     limit: int | None = None
 
     def matches(self, record: CheckpointRecord) -> bool:
@@ -99,9 +99,7 @@ class CheckpointQuery:
             and self.checkpoint_ns in (None, key.checkpoint_ns)
             and self.checkpoint_id in (None, key.checkpoint_id)
             and (self.before is None or key.checkpoint_id < self.before)
-            and all(
-                labels[name] == value if name in labels else hidden for name, value in self.labels.items()
-            )
+            and all(labels[name] == value if name in labels else hidden for name, value in self.labels.items())
         )
 
 
@@ -122,6 +120,18 @@ class Change:
     """Added to the counters of a document."""
     must: Literal["exist", "be_new"] | None = None
     """Refuse (`append` returns `None`) unless the owner exists, or does not yet."""
+
+
+def of_one_log(changes: Sequence[Change]) -> Change:
+    """Return the first of several changes that can be appended together.
+
+    Raises:
+        ValueError: they are of several owners, or of a document.
+    """
+    first = changes[0]
+    if first.kind in DOCUMENTS or any((change.kind, change.owner) != (first.kind, first.owner) for change in changes):
+        raise ValueError("only entries of one log can be appended together")
+    return first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

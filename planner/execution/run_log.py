@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import groupby
 
 from planner.context import RunImportance
 from planner.errors import RunConflict, RunNotRecorded
@@ -24,10 +25,13 @@ from planner.execution.run_fields import (
 from planner.execution.state import RunState
 from storage.errors import StorageError, StorageUnavailable
 from storage.protocols import RecordStore
-from storage.records import Change, Entry, Value
+from storage.records import Change, Value
 from storage.serde import ValueCodec, strict_serializer
 
 logger = logging.getLogger("goalgraph")
+
+TOGETHER = 200
+"""Events stored in one call, at most."""
 
 LEAST_GRACE = 1.0
 """Seconds that the end of a run waits for its events to be stored, also where no step is given any grace."""
@@ -164,23 +168,39 @@ class RunWriter:
         self._task.cancel()
 
     async def _write(self) -> None:
-        while (change := await self._queue.get()) is not None:
-            try:
-                await self._append(change)
-            except Exception as error:  # noqa: BLE001 - any store may be behind the protocol; its failure is not the run's
-                self._lost += 1
-                if self._lost == 1:
-                    logger.warning("run %s: an event could not be stored: %s", self._run_id, error)
+        """Store what is in the queue, events that wait together in one call."""
+        open_ended = True
+        while open_ended:
+            waiting = [await self._queue.get()]
+            while not self._queue.empty() and len(waiting) < TOGETHER:
+                waiting.append(self._queue.get_nowait())
+            open_ended = None not in waiting
+            for kind, several in groupby((change for change in waiting if change), key=lambda change: change.kind):
+                await self._store(kind, list(several))
 
-    async def _append(self, change: Change) -> Entry | None:
-        """Store a change; a store that does not answer is asked again, so an event may be stored twice."""
+    async def _store(self, kind: str, changes: Sequence[Change]) -> None:
+        try:
+            if kind == "event":
+                await self._insist(lambda: self._records.append_all(changes))
+                return
+            for change in changes:
+                await self._insist(lambda change=change: self._records.append(change))
+        except Exception as error:  # noqa: BLE001 - any store may be behind the protocol; its failure is not the run's
+            if not self._lost:
+                logger.warning("run %s: events could not be stored: %s", self._run_id, error)
+            self._lost += len(changes)
+
+    async def _insist(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Do `work`; a store that does not answer is asked again, so an event may be stored twice."""
         pause, longest = PAUSES
         while True:
             try:
-                return await self._records.append(change)
+                await work()
             except StorageUnavailable:
                 if not self._patient:
                     raise
+            else:
+                return
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
 

@@ -55,17 +55,16 @@ class TieredCheckpoints:
             return await self._whole(fetched.found, fetched)
         if not fetched.elsewhere:
             return None
-        archive = await self._reader()
         if checkpoint_id is not None:
-            found = await archive.checkpoint(thread_id, checkpoint_ns, checkpoint_id)
-            return None if found is None else _with_hot_writes(found, fetched.writes)
+            return await self._away(CheckpointKey(thread_id, checkpoint_ns, checkpoint_id), fetched)
+        archive = await self._reader()
         found = await self._newest(archive, thread_id, checkpoint_ns)
         if found is not None:
-            await self.hot.restore(found, await archive.namespaces(thread_id))
+            await self.hot.restore(found, await archive.namespaces(thread_id), fetched.state)
         return found
 
     async def scan(self, query: CheckpointQuery) -> AsyncIterator[StoredCheckpoint]:
-        """List both tiers by id, newest first, each checkpoint once, Redis before the archive; see `CheckpointStore`."""
+        """List both tiers by id, newest first, each checkpoint once; see `CheckpointStore`."""
         elsewhere, keys = await self.hot.ids(query)
         here = set(keys)
         left = query.limit
@@ -97,6 +96,13 @@ class TieredCheckpoints:
         await self.hot.delete(keys)
         self._notify()
 
+    async def _away(self, key: CheckpointKey, fetched: Fetched) -> StoredCheckpoint | None:
+        """Return a checkpoint that is not in Redis, with the writes that are."""
+        if not fetched.elsewhere:
+            return None
+        found = await (await self._reader()).checkpoint(*key)
+        return None if found is None else _with_hot_writes(found, fetched.writes)
+
     async def _newest(self, archive: ArchiveReader, thread_id: str, checkpoint_ns: str) -> StoredCheckpoint | None:
         """Return the newest in the archive that was not deleted since."""
         found = await archive.checkpoint(thread_id, checkpoint_ns)
@@ -119,9 +125,13 @@ class TieredCheckpoints:
         return StoredCheckpoint(record=found.record, blobs={**found.blobs, **values}, writes=found.writes)
 
     async def _hot_pages(self, keys: Sequence[CheckpointKey]) -> AsyncGenerator[StoredCheckpoint]:
+        names = iter(keys)
         async for fetched in self.hot.read(keys):
+            key = next(names)
             if fetched.found is not None:
                 yield await self._whole(fetched.found, fetched)
+            elif (left := await self._away(key, fetched)) is not None:  # for the archive, since `keys` were read
+                yield left
 
     async def _archived(self, query: CheckpointQuery, here: set[CheckpointKey]) -> AsyncGenerator[StoredCheckpoint]:
         """List the archive without what is in Redis, and without what was deleted there a moment ago."""
@@ -161,7 +171,7 @@ def _id(stored: StoredCheckpoint) -> str:
 
 
 def _with_hot_writes(found: StoredCheckpoint, writes: Sequence[WriteRecord]) -> StoredCheckpoint:
-    """Add writes that came after the checkpoint had left Redis: of two regular ones the first stays, of special the last."""
+    """Add writes that came after the checkpoint had left Redis: regular ones that are new, special ones in any case."""
     known = {(write.task_id, write.idx): write for write in found.writes}
     for write in writes:
         if write.idx < 0 or (write.task_id, write.idx) not in known:

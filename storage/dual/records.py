@@ -30,14 +30,24 @@ class TieredRecords:
         """Apply `change` in Redis; an owner that was evicted comes back first. See `RecordStore`."""
         answer = await self.hot.append_or_ask(change)
         if answer is ARCHIVE:
-            archive = await self._reader()
-            limit = 1 if change.kind in DOCUMENTS else RESTORED
-            known = await archive.read(change.kind, change.owner, limit=limit, newest=True)
-            if known:
-                await self.hot.restore(known)
+            await self._bring_back(change.kind, change.owner)
             answer = await self.hot.append_or_ask(change, asked=True)
         self._notify()
         return answer if isinstance(answer, Entry) else None
+
+    async def append_all(self, changes: Sequence[Change]) -> None:
+        """Append entries of one log in one call; see `RecordStore`."""
+        if await self.hot.append_all_or_ask(changes) is ARCHIVE:
+            await self._bring_back(changes[0].kind, changes[0].owner)
+            await self.hot.append_all_or_ask(changes, asked=True)
+        self._notify()
+
+    async def _bring_back(self, kind: Kind, owner: str) -> None:
+        """Take the newest of an evicted owner back from the archive, if it is there."""
+        limit = 1 if kind in DOCUMENTS else RESTORED
+        known = await (await self._reader()).read(kind, owner, limit=limit, newest=True)
+        if known:
+            await self.hot.restore(known)
 
     async def latest(self, kind: Kind, owner: str) -> Entry | None:
         """Return the newest state or entry, wherever it is."""

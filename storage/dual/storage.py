@@ -19,12 +19,12 @@ from storage.embedded import ArchiveLease, DataDirectory, open_redis
 from storage.errors import ArchiveUnavailable
 from storage.protocols import Table
 from storage.records import Kind
-from storage.references import digests_in
 from storage.redis.checkpoints import RedisCheckpoints
 from storage.redis.client import RedisClient
 from storage.redis.keys import Keys
 from storage.redis.records import RedisRecords
 from storage.redis.storage import PING
+from storage.references import digests_in
 from storage.serde import ValueCodec
 from storage.sessions import StorageFacade
 from storage.sessions.stores import utc_now
@@ -114,7 +114,7 @@ class DualStorage(StorageFacade):
             if options.archive_url is not None:
                 await storage.greet_archive()
             await exits.enter_async_context(archiver)
-            storage._exits.push_async_exit(exits.pop_all())  # noqa: SLF001 - its own
+            storage._exits.push_async_exit(exits.pop_all())
         try:
             yield storage
         finally:
@@ -163,7 +163,7 @@ class DualStorage(StorageFacade):
         await (await self.archive()).erase(kind, owner, at=self.clock())
 
     async def retain(self, idle_for: timedelta) -> int:
-        """Remove threads and records from the archive that have been idle for longer, each as a whole; returns how many."""
+        """Remove threads and records that have been idle for longer, each as a whole; returns how many."""
         await self.flush()
         await self.archiver.evict(idle_for.total_seconds())
         return await (await self.archive()).retain(idle_for, now=self.clock())

@@ -13,6 +13,15 @@ KINDS: tuple[Kind, ...] = (*get_args(DocumentKind), *get_args(LogKind))
 PAGE = 1000
 
 IS_COLD = Script("is_cold", "return redis.call('HGET', KEYS[1], 'cold') ~= '0' and 1 or 0")
+# Ids of a stream only rise; this refuses, and changes nothing, where the last one is newer already.
+ADVANCE = Script(
+    "advance",
+    """
+    local added = redis.pcall('XADD', KEYS[1], ARGV[1], 'k', '')
+    if added.err then return 0 end
+    return redis.call('XDEL', KEYS[1], ARGV[1])
+    """,
+)
 SETTLE = Script("settle", "return redis.call('HSET', KEYS[1], 'cold', '0')")
 NOTE_GONE = Script(
     "note_gone",
@@ -26,14 +35,21 @@ NOTE_GONE = Script(
 
 
 async def settle(client: RedisClient, archive: ClickHouseArchive) -> None:
-    """Note who is in the archive only, so that what Redis does not know is known to be nowhere.
+    """Note who is in the archive only, so that what Redis does not know is known to be nowhere; and begin after it.
 
-    Until this is done (`cold`), every miss asks the archive, and fails when that is away: an answer of "not there" might
-    be wrong. It is done once in the life of a Redis; an empty archive takes no time.
+    What is written from now on is newer than all that is archived, also when the clock of this Redis is behind the one
+    before it: an old deletion would hide it otherwise.
+
+    Until this is done (`cold`), every miss asks the archive, and fails when that is away: "not there" might be wrong.
+    It is done once in the life of a Redis; an empty archive takes no time.
     """
     metas = [client.keys.partition(number, "meta") for number in range(PARTITIONS)]
     if not any(await client.call_each(IS_COLD, [([meta], []) for meta in metas])):
         return
+    newest = await archive.newest_version()
+    if newest:
+        outboxes = [client.keys.partition(number, "out") for number in range(PARTITIONS)]
+        await client.call_each(ADVANCE, [([outbox], [f"{(newest >> 20) + 1}-0"]) for outbox in outboxes])
     async for threads in _pages(archive.threads()):
         await _note(client, "gone", "m", None, threads)
     for kind in KINDS:

@@ -1,7 +1,7 @@
 """The Lua of checkpoints. What `KEYS` are is said in `checkpoints.py`; what they hold, in `keys.py`.
 
-Records are opaque here. The only packed thing that is read is the list of blob fields in `r`, with `struct`, which every
-Redis since 2.6 and Valkey have.
+Records are opaque here. The only packed thing that is read is the list of blob fields in `r`, with `struct`, which
+every Redis and Valkey has.
 """
 
 from storage.redis.client import Script
@@ -125,9 +125,18 @@ PUT_WRITES = Script(
     """,
 )
 
+_STATE = """
+local function state_of(meta, place)
+  return (redis.call('HGET', meta, 'last') or '') .. '/' .. (redis.call('HGET', place, 'evictions') or '0')
+end
+"""
+"""Changes when a thread is written or deleted, and when any of its partition is evicted: what was read of the archive
+before may be old by then."""
+
 GET = Script(
     "get",
     _FIELDS
+    + _STATE
     + """
     local meta, ids, records, refs, blobs, archived, dropped, writes, gone, place = unpack(KEYS)
     local id, thread, space = unpack(ARGV)
@@ -152,24 +161,25 @@ GET = Script(
       elsewhere = partial == '1' or (partial == '2' and redis.call('SISMEMBER', archived, space) == 1)
     end
     if not elsewhere then return {0} end
-    return {2, wanted ~= '' and redis.call('HGETALL', writes .. wanted) or {}}
+    return {2, wanted ~= '' and redis.call('HGETALL', writes .. wanted) or {}, state_of(meta, place)}
     """,
 )
 
 RESTORE = Script(
     "restore",
-    """
-    local meta, ids, records, refs, changed, blobs, spaces, archived, writes, written, lru, gone = unpack(KEYS)
-    local id, packed, fields, thread, space, several, values, tasks = unpack(ARGV)
-    local deleted, last = unpack(redis.call('HMGET', meta, 'deleted', 'last'))
-    if redis.call('ZCARD', ids) > 0 or (deleted and last) then return 0 end
+    _STATE
+    + """
+    local meta, ids, records, refs, changed, blobs, spaces, archived, writes, written, lru, gone, place =
+      unpack(KEYS)
+    local id, packed, fields, thread, space, state, several, values, tasks = unpack(ARGV)
+    if redis.call('ZCARD', ids) > 0 or state_of(meta, place) ~= state then return 0 end
     redis.call('PERSIST', meta)
     redis.call('HSET', records, id, packed)
     redis.call('HSET', refs, id, fields)
     redis.call('ZADD', ids, 0, id)
     redis.call('SADD', spaces, space)
     redis.call('HSETNX', changed, id, '0-0')
-    local at = 9
+    local at = 10
     for _ = 1, several do redis.call('SADD', archived, ARGV[at]); at = at + 1 end
     for _ = 1, values do redis.call('HSETNX', blobs, ARGV[at], ARGV[at + 1]); at = at + 2 end
     for _ = 1, tasks do redis.call('HSETNX', writes, ARGV[at], ARGV[at + 1]); at = at + 2 end

@@ -50,6 +50,8 @@ class Fetched:
     """It is not here, and the archive may have it."""
     writes: Sequence[WriteRecord] = ()
     """Writes that are here although their checkpoint is not."""
+    state: bytes = b""
+    """Of the thread, when the checkpoint is `elsewhere`; for `restore`."""
 
 
 class RedisCheckpoints:
@@ -146,17 +148,17 @@ class RedisCheckpoints:
         match answer:
             case [0, *_]:
                 return Fetched()
-            case [2, writes]:
+            case [2, writes, state]:
                 name = f"{thread_id}/{checkpoint_ns}/{checkpoint_id}"
-                return Fetched(elsewhere=True, writes=_read_writes(writes, name))
+                return Fetched(elsewhere=True, writes=_read_writes(writes, name), state=state)
             case [1, found_id, packed, fields, values, writes]:
                 key = CheckpointKey(thread_id, checkpoint_ns, text(found_id, thread_id))
                 return _read(key, packed, fields, values, writes)
             case _:
                 raise CorruptRecord(f"{thread_id}/{checkpoint_ns}", f"the script answers {answer!r}")
 
-    async def restore(self, found: StoredCheckpoint, namespaces: Sequence[str]) -> None:
-        """Take a thread's newest checkpoint back from the archive, unless it has come to life meanwhile."""
+    async def restore(self, found: StoredCheckpoint, namespaces: Sequence[str], state: bytes) -> None:
+        """Take a thread's newest checkpoint back from the archive, unless anything happened to it since `state`."""
         thread, space, checkpoint_id = found.record.key
         of = self._keys.thread
         number = self._keys.partition_of(thread)
@@ -172,11 +174,11 @@ class RedisCheckpoints:
                 of("m", thread), of("i", thread, space), of("c", thread, space), of("r", thread, space),
                 of("v", thread, space), of("b", thread, space), of("n", thread), of("a", thread),
                 of("w", thread, space, checkpoint_id), of("j", thread, space),
-                self._keys.partition(number, "lru"), self._keys.partition(number, "gone"),
+                *self._places(number)[:3],
             ],
             [
                 checkpoint_id, pack_checkpoint(found.record), pack_refs(found.record.refs), _bytes(thread),
-                _bytes(space), len(namespaces), len(found.blobs), len(found.writes),
+                _bytes(space), state, len(namespaces), len(found.blobs), len(found.writes),
                 *map(_bytes, namespaces), *blobs, *writes,
             ],
         )  # fmt: skip
@@ -256,9 +258,7 @@ class RedisCheckpoints:
         prefixes = [of(letter, thread_id, "") for letter in "icrvbjw"]
         await self.client.call(
             scripts.DELETE_THREAD,
-            [of("m", thread_id), of("n", thread_id), of("a", thread_id), of("x", thread_id)]
-            + prefixes
-            + self._places(number),
+            [*(of(letter, thread_id) for letter in "mnax"), *prefixes, *self._places(number)],
             [_bytes(thread_id), self._hard],
         )
 

@@ -50,7 +50,7 @@ REFUSED = (AuthenticationError, AuthorizationError, NoPermissionError)
 
 Argument = bytes | str | int | float
 Result = TypeVar("Result")
-_pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)  # in C; the driver's own is in Python
+_pack: Callable[[tuple[Argument, ...]], bytes] = cast("Any", hiredis).pack_command  # in C; the driver's is in Python
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +126,7 @@ class RedisClient:
         """
         client = cls(_connect(url, timeout), keys or Keys(), _without_password(url))
         try:
-            await client._check()
-            formats = await client.call_each(
-                OPEN_PARTITION,
-                [([client.keys.partition(number, "meta")], [FORMAT, int(cold)]) for number in range(PARTITIONS)],
-            )
-            other = {form.decode() for form in formats} - {FORMAT}
-            if other:
-                raise StorageRefused(
-                    f"the data in {client.where} have format {', '.join(sorted(other))}, and this version of goalgraph "
-                    f"reads {FORMAT}; use the version that wrote them, or another key prefix"
-                )
+            await client._check(cold=cold)
         except BaseException:  # whatever it is, it is raised again
             await client.aclose()
             raise
@@ -182,7 +172,7 @@ class RedisClient:
             self._connection = None
         await self._server.aclose()
 
-    async def _check(self) -> None:
+    async def _check(self, *, cold: bool) -> None:
         server = self._server
         node = {"target_nodes": RedisCluster.RANDOM} if isinstance(server, RedisCluster) else {}
         info = cast("dict[str, Any]", await self.guard(cast("Any", server).info(**node)))
@@ -197,6 +187,15 @@ class RedisClient:
                 "%s has maxmemory-policy %s: Redis may drop runs that are not archived yet; set it to noeviction",
                 self.where,
                 policy,
+            )
+
+        metas = [self.keys.partition(number, "meta") for number in range(PARTITIONS)]
+        formats = await self.call_each(OPEN_PARTITION, [([meta], [FORMAT, int(cold)]) for meta in metas])
+        other = {form.decode(errors="replace") for form in formats} - {FORMAT}
+        if other:
+            raise StorageRefused(
+                f"the data in {self.where} have format {', '.join(sorted(other))}, and this version of goalgraph reads "
+                f"{FORMAT}; use the version that wrote them, or another key prefix"
             )
 
     async def _call_cluster(self, server: RedisCluster, script: Script, command: tuple[Argument, ...]) -> Any:
@@ -244,7 +243,7 @@ class RedisClient:
         unknown: list[_Call] = []
         for call in batch:
             try:
-                answer: object = await connection.read_response(disable_decoding=True)
+                answer = await _response(connection)
             except NoScriptError:
                 unknown.append(call)
             except ResponseError as error:
@@ -255,7 +254,7 @@ class RedisClient:
         for call in unknown:  # Redis was started anew; from now on it knows the script
             await connection.send_command("EVAL", call.script.source, *call.command)
             try:
-                answer: object = await connection.read_response(disable_decoding=True)
+                answer = await _response(connection)
             except ResponseError as error:
                 _fail(call, self._mapped(error))
             else:
@@ -304,6 +303,10 @@ async def all_of(calls: Iterable[Awaitable[Result]]) -> list[Result]:
         if isinstance(result, BaseException):
             raise result
     return [result for result in results if not isinstance(result, BaseException)]
+
+
+async def _response(connection: AbstractConnection) -> object:
+    return await cast("Any", connection).read_response(disable_decoding=True)
 
 
 def _fail(call: _Call, error: BaseException) -> None:

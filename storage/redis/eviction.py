@@ -40,6 +40,7 @@ EVICT_THREAD = Script(
     redis.call('EXPIRE', dropped, ARGV[3])
     redis.call('ZREM', lru, thread)
     if #held > 0 then redis.call('SADD', gone, thread) end
+    redis.call('HINCRBY', KEYS[14], 'evictions', 1)
     return 1
     """,
     repeatable=False,
@@ -89,6 +90,7 @@ async def evict_thread(client: RedisClient, thread_id: str, idle_for: float = 0.
     keys = [of(letter, thread_id) for letter in "mnax"]
     keys += [client.keys.partition(number, name) for name in ("lru", "gone")]
     keys += [of(letter, thread_id, "") for letter in "icrvbjw"]
+    keys.append(client.keys.partition(number, "meta"))
     return bool(await client.call(EVICT_THREAD, keys, [_bytes(thread_id), int(idle_for * 1000), GUARD_SECONDS]))
 
 

@@ -3,8 +3,9 @@
 Every key of an owner (a thread, session, run or task) carries the tag of its partition, so that one script can touch
 all of them, and the partition's outbox with them, on a cluster too:
 
-    gg:{7}:meta                    HASH    format; cold ("1": what is not here may be in the archive)
-    gg:{7}:out                     STREAM  the outbox: references to what the archive does not have yet (see `outbox.py`)
+    gg:{7}:meta                    HASH    format; cold ("1": what is not here may be in the archive);
+                                           evictions (of threads, so far)
+    gg:{7}:out                     STREAM  the outbox: references to what the archive does not have yet
     gg:{7}:lease                   STRING  who archives this partition
     gg:{7}:bad                     HASH    outbox id → packed reference to what cannot be read, so is not archived
     threads

@@ -32,7 +32,7 @@ APPEND = Script(
     + _NOW
     + """
     local head, document, entries, owners, gone, place, outbox = unpack(KEYS)
-    local kind, owner, must, limit, asked, packed, pairs_end = unpack(ARGV, 1, 7)
+    local kind, owner, must, limit, asked, merged, pairs_end = unpack(ARGV, 1, 7)
     local known = redis.call('HEXISTS', head, 'seq') == 1
     if not known and asked == '0' and elsewhere(head, gone, place, owner) then return {2} end
     if must == 'exist' and not known or must == 'be_new' and known then return {0} end
@@ -41,23 +41,29 @@ APPEND = Script(
       local waiting = redis.call('XLEN', outbox)
       if waiting >= tonumber(limit) then return redis.error_reply('OUTBOXFULL ' .. waiting .. ' ' .. limit) end
     end
-    local seq = redis.call('HINCRBY', head, 'seq', 1)
     if not known then
       redis.call('HDEL', head, 'deleted')
       redis.call('SREM', gone, owner)
     end
-    local merged = packed == ''
-    if merged then
+    local function add(packed, kept)
+      local seq = redis.call('HINCRBY', head, 'seq', 1)
+      if kept then redis.call('HSET', entries, seq, packed) end
+      if archived then
+        redis.call('HSET', head, 'last', redis.call('XADD', outbox, '*', 'k', 'e', 'r', kind, 't', owner, 's', seq))
+      end
+      return seq
+    end
+    local seq, state = 0, ''
+    if merged == '1' then
       for n = 8, pairs_end, 2 do redis.call('HSET', document, ARGV[n], ARGV[n + 1]) end
       for n = pairs_end + 1, #ARGV, 2 do redis.call('HINCRBYFLOAT', document, ARGV[n], ARGV[n + 1]) end
-      packed = state_of(document)
-    end
-    if archived or not merged then redis.call('HSET', entries, seq, packed) end
-    if archived then
-      redis.call('HSET', head, 'last', redis.call('XADD', outbox, '*', 'k', 'e', 'r', kind, 't', owner, 's', seq))
+      state = state_of(document)
+      seq = add(state, archived)
+    else
+      for n = 8, #ARGV do seq = add(ARGV[n], true) end
     end
     redis.call('ZADD', owners, now(), owner)
-    return {1, seq, merged and packed or ''}
+    return {1, seq, state}
     """,
     repeatable=False,
 )

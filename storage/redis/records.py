@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from storage.errors import ArchiveUnavailable
 from storage.packing import text
-from storage.records import DOCUMENTS, Change, Entry, Kind
+from storage.records import DOCUMENTS, Change, Entry, Kind, of_one_log
 from storage.redis.client import Argument, RedisClient
 from storage.redis.entries import counters_of, entry_pairs, pack_change, pack_entry, pairs_of, unpack_entry
 from storage.redis.keys import PARTITIONS
@@ -22,6 +22,8 @@ class Elsewhere(Enum):
 
 ARCHIVE: Final = Elsewhere.ARCHIVE
 """It may be in the archive: it was evicted, or this Redis lost what it had."""
+
+ELSEWHERE = "it may be in the archive, which is not read here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,32 +68,43 @@ class RedisRecords:
             asked: The archive has been asked, and it has nothing of the owner.
         """
         merged = change.kind in DOCUMENTS
-        pairs = pairs_of(change.at, change.fields, change.columns) if merged else []
-        counters = counters_of(change.increments) if merged else []
-        packed = b"" if merged else pack_change(change)
-        code, *answer = await self._client.call(
-            APPEND,
-            self._keys(change.kind, change.owner),
-            [
-                change.kind,
-                _bytes(change.owner),
-                change.must or "",
-                self._limit,
-                int(asked),
-                packed,
-                7 + len(pairs),
-                *pairs,
-                *counters,
-            ],
-        )
-        match code:
-            case 0:
-                return None
-            case 1:
-                seq, state = answer
+        if not merged:
+            packed = pack_change(change)
+            answer = await self._add(change, [7, packed], asked=asked)
+        else:
+            pairs = pairs_of(change.at, change.fields, change.columns)
+            packed = b""
+            answer = await self._add(change, [7 + len(pairs), *pairs, *counters_of(change.increments)], asked=asked)
+        match answer:
+            case [1, seq, state]:
                 return unpack_entry(change.kind, change.owner, seq, state if merged else packed)
+            case [0]:
+                return None
             case _:
                 return ARCHIVE
+
+    async def append_all(self, changes: Sequence[Change]) -> None:
+        """Append entries of one log in one call.
+
+        Raises:
+            ArchiveUnavailable: earlier ones may be in the archive.
+            OutboxFull: the archive has been away for too long.
+        """
+        if await self.append_all_or_ask(changes) is ARCHIVE:
+            raise ArchiveUnavailable(ELSEWHERE)
+
+    async def append_all_or_ask(self, changes: Sequence[Change], *, asked: bool = False) -> Elsewhere | None:
+        """As `append_all`, or `ARCHIVE`, as `append_or_ask`."""
+        if not changes:
+            return None
+        first = of_one_log(changes)
+        answer = await self._add(first, [7, *map(pack_change, changes)], asked=asked)
+        return None if answer[0] == 1 else ARCHIVE
+
+    async def _add(self, change: Change, what: Sequence[Argument], *, asked: bool) -> list[Any]:
+        merged = change.kind in DOCUMENTS
+        head = [change.kind, _bytes(change.owner), change.must or "", self._limit, int(asked), int(merged)]
+        return await self._client.call(APPEND, self._keys(change.kind, change.owner), [*head, *what])
 
     async def latest(self, kind: Kind, owner: str) -> Entry | None:
         """Return the state of a document or the newest entry of a log.
@@ -205,7 +218,7 @@ class RedisRecords:
 
 def _here(found: Entry | Elsewhere | None) -> Entry | None:
     if found is ARCHIVE:
-        raise ArchiveUnavailable("it may be in the archive, which is not read here")
+        raise ArchiveUnavailable(ELSEWHERE)
     return found
 
 

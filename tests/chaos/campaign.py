@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.faults import Faults, Stores, pause
-from tests.chaos.model import Doubled, Missing, ThreadModel, Wrong
+from tests.chaos.model import Doubled, ThreadModel, Wrong
 from tests.chaos.workers import Bug, Unknown, Worker
 from tests.support.steps import Step, list_steps, newest_step, open_saver
 
@@ -23,7 +23,7 @@ class Campaign:
     """One run, which ends at `ended`.
 
     Args:
-        folder: For the servers; short, since it holds no socket but is deep enough already.
+        folder: For the servers.
         seed: Of all that is chosen.
         forget: Flush Redis behind everybody's back in the middle, which has to be noticed.
     """
@@ -123,11 +123,11 @@ class Campaign:
         number, parent, root = model.begin()
         state = model.steps[number]
         insists = chance.random() < 0.7
-        await self._do(chance, insists, "put", thread=model.name, number=number, parent=parent, root=root)
+        await self._do(chance, "put", insists=insists, thread=model.name, number=number, parent=parent, root=root)
         state.sure = True
         if chance.random() < 0.7:
             state.write_asked = True
-            await self._do(chance, insists, "write", thread=model.name, number=number)
+            await self._do(chance, "write", insists=insists, thread=model.name, number=number)
             state.write_sure = True
 
     async def _read(self, model: ThreadModel, chance: random.Random) -> None:
@@ -166,11 +166,11 @@ class Campaign:
     async def _delete(self, model: ThreadModel, chance: random.Random) -> None:
         """Delete all of a thread of which nothing is in doubt, and insist on it: half deleted cannot be checked."""
         if model.settled and model.steps:
-            await self._do(chance, True, "delete", thread=model.name)
+            await self._do(chance, "delete", insists=True, thread=model.name)
             model.delete()
             self.counts["deleted"] += 1
 
-    async def _do(self, chance: random.Random, insists: bool, what: str, **arguments: object) -> None:
+    async def _do(self, chance: random.Random, what: str, *, insists: bool, **arguments: object) -> None:
         """Ask for a write, again and again if need be until it is acknowledged."""
         while True:
             try:
@@ -197,14 +197,13 @@ class Campaign:
         async with open_saver(self._stores.redis.url, self._stores.clickhouse.url("chaos")) as saver:
             await saver.flush(FINAL_SECONDS)
             for model in self._models:
-                with suppress(StopIteration):
-                    hot = await list_steps(saver, model.name)
-                    self._compare(model, hot, await newest_step(saver, model.name))
-                    evicted = await saver.evict(model.name)
-                    if hot and not evicted:
-                        self._note("wrong", f"{model.name}: cannot be evicted after all was archived")
-                    cold = await list_steps(saver, model.name)
-                    self._compare(model, cold, await newest_step(saver, model.name))
+                hot = await list_steps(saver, model.name)
+                self._compare(model, hot, await newest_step(saver, model.name))
+                evicted = await saver.evict(model.name)
+                if hot and not evicted:
+                    self._note("wrong", f"{model.name}: cannot be evicted after all was archived")
+                cold = await list_steps(saver, model.name)
+                self._compare(model, cold, await newest_step(saver, model.name))
             twice = await saver.query(
                 "SELECT thread_id, checkpoint_id, count() AS copies FROM gg_checkpoints FINAL"
                 " GROUP BY ALL HAVING copies > 1"

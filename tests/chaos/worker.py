@@ -1,8 +1,8 @@
 """A process that does what it is told with a saver, and may be killed at any time.
 
-`python -m tests.chaos.worker REDIS_URL ARCHIVE_URL`. Each line in is a command as JSON, `{"id": 7, "do": "put", …}`; each
-line out an answer, `{"id": 7, "ok": …}`, `{"id": 7, "error": …}` when a store refuses, `{"id": 7, "bug": …}` for anything
-else, or `{"log": …}` for what is logged as an error.
+`python -m tests.chaos.worker REDIS_URL ARCHIVE_URL`. Each line in is a command as JSON, `{"id": 7, "do": "put", …}`.
+Each line out is an answer, `{"id": 7, "ok": …}`, or `{"id": 7, "error": …}` when a store refuses, or
+`{"id": 7, "bug": …}` for anything else; or it is `{"log": …}`, what is logged as an error.
 """
 
 import asyncio

@@ -90,10 +90,10 @@ class Worker:
             process.stdin.write(json.dumps({"id": name, "do": do, **arguments}).encode() + b"\n")
             async with asyncio.timeout(HUNG_SECONDS):
                 said = await answer
-        except OSError as error:
-            raise Unknown("the worker is dead") from error
         except TimeoutError as error:
             raise Bug(f"{do} {arguments} hangs") from error
+        except OSError as error:
+            raise Unknown("the worker is dead") from error
         finally:
             self._answers.pop(name, None)
         if "bug" in said:

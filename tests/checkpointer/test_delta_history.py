@@ -4,11 +4,10 @@ from typing import Annotated, Any, TypedDict
 from uuid import uuid4
 
 import pytest
-from langchain_core.runnables import RunnableConfig
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
-from langgraph.checkpoint.serde.types import _DeltaSnapshot  # pyright: ignore[reportPrivateUsage]  # what LangGraph stores
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.graph import START, StateGraph
 
 from checkpointer import DualWriteSaver
@@ -19,7 +18,7 @@ class Chain:
 
     def __init__(self, saver: DualWriteSaver) -> None:
         self.saver = saver
-        self.config: RunnableConfig = {"configurable": {"thread_id": str(uuid4()), "checkpoint_ns": ""}}
+        self.config: Any = {"configurable": {"thread_id": str(uuid4()), "checkpoint_ns": ""}}
         self.length = 0
 
     async def add(self, values: dict[str, Any] | None = None, writes: list[tuple[str, Any]] | None = None) -> None:
@@ -28,7 +27,7 @@ class Chain:
         stored["id"] = str(uuid6(clock_seq=self.length))
         stored["channel_values"] = values or {}
         stored["channel_versions"] = dict.fromkeys(("d", "e"), str(self.length))
-        versions = dict.fromkeys(values or {}, str(self.length))
+        versions: Any = dict.fromkeys(values or {}, str(self.length))
         self.config = await self.saver.aput(self.config, stored, {"source": "loop", "step": self.length}, versions)
         if writes:
             await self.saver.aput_writes(self.config, writes, f"task-{self.length}")
@@ -120,7 +119,7 @@ async def test_only_ancestors_count_not_other_forks(chain: Chain) -> None:
     assert {"d": (["mine"], _DeltaSnapshot([]))} == await chain.history("d")
 
 
-def _extend(current: list[int], writes: list[list[int]]) -> list[int]:
+def _extend(current: Any, writes: Any) -> list[int]:
     return [*(current or []), *(number for several in writes for number in several)]
 
 
@@ -133,12 +132,12 @@ async def test_a_delta_channel_survives_pruning_and_reopening(saver: DualWriteSa
         return {"numbers": [len(state["numbers"])]}
 
     graph = StateGraph(Counted).add_node("count", count).add_edge(START, "count").compile(checkpointer=saver)
-    config: RunnableConfig = {"configurable": {"thread_id": str(uuid4())}}
+    config: Any = {"configurable": {"thread_id": str(uuid4())}}
     for _ in range(10):
         await graph.ainvoke({"numbers": [-1]}, config)
     before = (await graph.aget_state(config)).values["numbers"]
 
-    await saver.aprune([config["configurable"]["thread_id"]])  # pyright: ignore[reportTypedDictNotRequiredAccess]  # made above
+    await saver.aprune([config["configurable"]["thread_id"]])
 
     assert 20 == len(before)
     assert before == (await graph.aget_state(config)).values["numbers"]

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, CheckpointTuple, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
@@ -19,7 +18,7 @@ from storage.errors import Fenced
 META: CheckpointMetadata = {"source": "loop", "step": 1, "parents": {}}
 
 
-def at(thread: object, checkpoint_id: str | None = None, **more: Any) -> RunnableConfig:
+def at(thread: object, checkpoint_id: Any = None, **more: Any) -> Any:
     named = {} if checkpoint_id is None else {"checkpoint_id": checkpoint_id}
     return {"configurable": {"thread_id": thread, "checkpoint_ns": "", **named, **more}}
 
@@ -31,11 +30,11 @@ def checkpoint(**values: Any) -> Checkpoint:
     return new
 
 
-async def put(saver: DualWriteSaver, config: RunnableConfig, stored: Checkpoint) -> RunnableConfig:
+async def put(saver: DualWriteSaver, config: Any, stored: Checkpoint) -> Any:
     return await saver.aput(config, stored, META, stored["channel_versions"])
 
 
-async def read(saver: DualWriteSaver, config: RunnableConfig) -> CheckpointTuple:
+async def read(saver: DualWriteSaver, config: Any) -> CheckpointTuple:
     found = await saver.aget_tuple(config)
     assert found is not None
     return found
@@ -146,10 +145,11 @@ async def test_a_thread_is_not_mistaken_for_one_whose_id_begins_alike(saver: Dua
 async def test_all_threads_are_searched_by_any_metadata(saver: DualWriteSaver) -> None:
     for thread, colour in (("a", "red"), ("b", "blue")):
         stored = checkpoint()
-        await saver.aput({**at(thread), "metadata": {"colour": colour, "n": 1}}, stored, META, {})
+        config: Any = {**at(thread), "metadata": {"colour": colour, "n": 1}}
+        await saver.aput(config, stored, META, {})
 
     async def threads(**wanted: Any) -> set[str]:
-        return {one.config["configurable"]["thread_id"] async for one in saver.alist(None, filter=wanted)}
+        return {one.config.get("configurable", {})["thread_id"] async for one in saver.alist(None, filter=wanted)}
 
     assert {"b"} == await threads(colour="blue")
     assert {"a", "b"} == await threads(n=1)
@@ -162,7 +162,7 @@ async def test_all_threads_are_searched_by_any_metadata(saver: DualWriteSaver) -
 
 
 async def test_the_metadata_of_the_config_become_the_checkpoints(saver: DualWriteSaver) -> None:
-    config: RunnableConfig = {**at("t", run_id="r1", user="u"), "metadata": {"tag": "x"}}
+    config: Any = {**at("t", run_id="r1", user="u"), "metadata": {"tag": "x"}}
     await saver.aput(config, checkpoint(), META, {})
 
     metadata = (await read(saver, at("t"))).metadata
@@ -269,7 +269,7 @@ async def test_12_000_writes_on_one_checkpoint_are_read_and_deleted(saver: DualW
 
 
 async def test_ids_of_other_namespaces_are_not_seen(saver: DualWriteSaver) -> None:
-    inner: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": f"child:{uuid4()}"}}
+    inner: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": f"child:{uuid4()}"}}
     config = await put(saver, inner, checkpoint(x="inner"))
 
     assert await saver.aget_tuple(at("t", config["configurable"]["checkpoint_id"])) is None

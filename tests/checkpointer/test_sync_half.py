@@ -69,7 +69,7 @@ async def test_another_loop_can_use_the_saver(saver: DualWriteSaver) -> None:
     async def elsewhere() -> str:
         await saver.aput(config("t"), empty_checkpoint(), {"source": "input"}, {})
         found = await saver.aget_tuple(config("t"))
-        return "" if found is None else found.config["configurable"]["thread_id"]
+        return "" if found is None else found.config.get("configurable", {})["thread_id"]
 
     assert "t" == await asyncio.to_thread(asyncio.run, elsewhere())
 

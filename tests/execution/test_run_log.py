@@ -59,15 +59,21 @@ class FaultyRecords:
         self.hanging: asyncio.Event | None = None
 
     async def append(self, change: Change) -> Entry | None:
+        await self._fail()
+        return await self.inner.append(change)
+
+    async def append_all(self, changes: Sequence[Change]) -> None:
+        await self._fail()
+        await self.inner.append_all(changes)
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise StorageUnavailable("the answer was lost")
+
+    async def _fail(self) -> None:
         if self.hanging is not None:
             await self.hanging.wait()
         if self.faults and (fault := self.faults.pop(0)) is not None:
             raise fault
-        entry = await self.inner.append(change)
-        if self.lost_answers and change.kind == "event":
-            self.lost_answers -= 1
-            raise StorageUnavailable("the answer was lost")
-        return entry
 
     async def latest(self, kind: Kind, owner: str) -> Entry | None:
         return await self.inner.latest(kind, owner)

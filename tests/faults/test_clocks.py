@@ -13,7 +13,7 @@ AHEAD = 3600_000
 
 
 def set_clock_back(redis: RedisServer, thread: str) -> None:
-    """The last entry of a stream is of a time that is still to come; it is the same to Redis as a clock that went back."""
+    """Let the last entry be of a time that is still to come: to Redis it is the same as a clock that went back."""
     keys = Keys()
     outbox = keys.partition(keys.partition_of(thread), "out")
     with redis.client() as client:

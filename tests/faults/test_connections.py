@@ -19,21 +19,20 @@ TIMEOUT = "?socket_timeout=0.2&socket_connect_timeout=0.2"
 
 async def test_a_network_that_cuts_connections_loses_and_doubles_nothing(redis: RedisServer, archive: str) -> None:
     """Calls that are cut off are repeated; one that has no luck four times in a row says so, and is asked again."""
-    async with CuttingProxy(redis.url, seed=random.randrange(2**32)) as proxy:
-        async with open_saver(proxy.url, archive) as saver:
-            proxy.most = 20_000  # what the archiver asks at once has half of that
-            proxy.cut()
-            for number in range(100):
-                parent = number - 1 if number else None
-                await insist(lambda n=number, before=parent: put_step(saver, "t", n, parent=before, root=0))
-                await insist(lambda n=number: write_step(saver, "t", n))
-                newest = await insist(lambda: newest_step(saver, "t"))
-                assert step("t", number, root=0, written=True) == newest
-            assert proxy.cuts >= 3
-            proxy.most = 0
-            proxy.cut()
+    async with CuttingProxy(redis.url, seed=random.randrange(2**32)) as proxy, open_saver(proxy.url, archive) as saver:
+        proxy.most = 20_000  # what the archiver asks at once has half of that
+        proxy.cut()
+        for number in range(100):
+            parent = number - 1 if number else None
+            await insist(lambda n=number, before=parent: put_step(saver, "t", n, parent=before, root=0))
+            await insist(lambda n=number: write_step(saver, "t", n))
+            newest = await insist(lambda: newest_step(saver, "t"))
+            assert step("t", number, root=0, written=True) == newest
+        assert proxy.cuts >= 3
+        proxy.most = 0
+        proxy.cut()
 
-            assert whole("t", range(100)) == await everywhere(saver, "t")
+        assert whole("t", range(100)) == await everywhere(saver, "t")
 
 
 async def insist(call: Callable[[], Awaitable[T]]) -> T:
@@ -47,16 +46,15 @@ async def insist(call: Callable[[], Awaitable[T]]) -> T:
 
 
 async def test_the_way_to_the_archive_is_cut_too(redis: RedisServer, archive: str) -> None:
-    async with CuttingProxy(archive, seed=random.randrange(2**32)) as proxy:
-        async with open_saver(redis.url, proxy.url) as saver:
-            proxy.most = 40_000
-            for start in range(0, 100, 20):
-                await run_steps(saver, "t", range(start, start + 20), root=0)
-                proxy.cut()
-            proxy.most = 0
+    async with CuttingProxy(archive, seed=random.randrange(2**32)) as proxy, open_saver(redis.url, proxy.url) as saver:
+        proxy.most = 40_000
+        for start in range(0, 100, 20):
+            await run_steps(saver, "t", range(start, start + 20), root=0)
+            proxy.cut()
+        proxy.most = 0
 
-            assert whole("t", range(100)) == await everywhere(saver, "t")
-            assert proxy.cuts > 0
+        assert whole("t", range(100)) == await everywhere(saver, "t")
+        assert proxy.cuts > 0
 
 
 async def test_a_server_that_goes_silent_is_unavailable_within_the_timeouts(redis: RedisServer, archive: str) -> None:

@@ -204,3 +204,18 @@ async def appended(records: RecordStore, made: Change) -> Entry:
     entry = await records.append(made)
     assert entry is not None
     return entry
+
+
+async def test_entries_of_a_log_are_appended_together_in_order(records: RecordStore) -> None:
+    changes = [Change(kind="event", owner="run", at=START, columns={"n": str(number)}) for number in range(30)]
+    await records.append(changes[0])
+
+    await records.append_all(changes[1:])
+    await records.append_all([])
+
+    found = await records.read("event", "run")
+    assert [(number + 1, str(number)) for number in range(30)] == [(entry.seq, entry.columns["n"]) for entry in found]
+    with pytest.raises(ValueError, match="one log"):
+        await records.append_all([changes[0], Change(kind="event", owner="other", at=START)])
+    with pytest.raises(ValueError, match="one log"):
+        await records.append_all([Change(kind="session", owner="s", at=START)])

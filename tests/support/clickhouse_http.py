@@ -66,6 +66,7 @@ class ClickHouseHttp:
             stdin=subprocess.PIPE,  # it ends when this is closed, so also when the tests are killed
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # Ctrl-C in the terminal is for whoever started it
         )
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)

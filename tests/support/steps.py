@@ -88,11 +88,9 @@ def read_step(found: CheckpointTuple) -> Step:
     """What a checkpoint holds."""
     values = found.checkpoint["channel_values"]
     assert name_of(int(found.checkpoint["id"])) == found.config["configurable"]["checkpoint_id"]  # pyright: ignore[reportTypedDictNotRequiredAccess]  # a saver always sets it
+    (value,), (root,) = values["value"], values["root"]
     return Step(
-        int(found.checkpoint["id"]),
-        *values["value"],
-        *values["root"],
-        tuple(sorted(value for _, _, value in found.pending_writes or ())),
+        int(found.checkpoint["id"]), value, root, tuple(sorted(one for _, _, one in found.pending_writes or ()))
     )
 
 
