@@ -43,6 +43,7 @@ FORMAT = "1"
 OLDEST = (6, 2)
 MOST_CALLS = 128
 """In one exchange: enough to spare round trips, few enough that the first need not wait long for the last."""
+MOST_BYTES = 1_000_000
 ATTEMPTS = 4
 LOST = (RedisConnectionError, RedisTimeoutError, OSError, asyncio.IncompleteReadError)
 AWAY = (BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError)
@@ -72,6 +73,7 @@ class _Call:
     script: Script
     command: tuple[Argument, ...]
     """`keys count, keys…, arguments…`."""
+    packed: bytes
     answer: asyncio.Future[Any]
 
 
@@ -145,7 +147,7 @@ class RedisClient:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             raise RuntimeError("this storage was opened in another event loop; use it there, or open another")
-        call = _Call(script, command, loop.create_future())
+        call = _Call(script, command, _pack(("EVALSHA", script.sha, *command)), loop.create_future())
         self._waiting.append(call)
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._exchange_all(), name="goalgraph-redis")
@@ -212,7 +214,7 @@ class RedisClient:
         """Send what waits, again and again, until nothing waits."""
         attempt = 0
         while self._waiting:
-            batch, self._waiting = self._waiting[:MOST_CALLS], self._waiting[MOST_CALLS:]
+            batch = self._next_batch()
             try:
                 await self._exchange(batch)
                 attempt = 0
@@ -231,6 +233,15 @@ class RedisClient:
                 if retried:
                     await asyncio.sleep(0.05 * 4 ** (attempt - 1))
 
+    def _next_batch(self) -> list[_Call]:
+        """Take what waits, as much of it as one exchange should carry."""
+        size, count = 0, 0
+        while count < min(len(self._waiting), MOST_CALLS) and size < MOST_BYTES:
+            size += len(self._waiting[count].packed)
+            count += 1
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return batch
+
     async def _exchange(self, batch: Sequence[_Call]) -> None:
         """Send a batch on the one connection and hand out the answers."""
         connection = self._connection
@@ -238,8 +249,7 @@ class RedisClient:
             connection = self._connection = cast("Redis", self._server).connection_pool.make_connection()
         if not connection.is_connected:
             await connection.connect_check_health(retry_socket_connect=False)  # once: it is calls that are repeated
-        packed = [_pack(("EVALSHA", call.script.sha, *call.command)) for call in batch]
-        await connection.send_packed_command(b"".join(packed), check_health=False)
+        await connection.send_packed_command(b"".join([call.packed for call in batch]), check_health=False)
         unknown: list[_Call] = []
         for call in batch:
             try:
