@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from checkpointer import DualWriteSaver
-from tests.storage.conftest import redis_server, redis_url
+from tests.storage.conftest import redis_cluster, redis_server, redis_url
 from tests.support.open_savers import SAVERS, Places
 
-__all__ = ["redis_server", "redis_url"]
+__all__ = ["redis_cluster", "redis_server", "redis_url"]
 
 
 @pytest.fixture(scope="module")
