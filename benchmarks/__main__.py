@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import signal
 import sys
 import time
 import traceback
@@ -23,11 +24,17 @@ def main() -> int:
     unknown = [name for name in arguments.names if name not in NAMES]
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    signal.signal(signal.SIGTERM, end)
     console = Console(width=None if sys.stdout.isatty() else 160)
     failed = [name for name in arguments.names or NAMES if not measure(name, quick=arguments.quick, console=console)]
     if failed:
         console.print(f"not measured: {', '.join(failed)}", style="red")
     return 1 if failed else 0
+
+
+def end(*_: object) -> None:
+    """Leave as an exception does: the servers and workers that were started are ended, and their folders removed."""
+    sys.exit(1)
 
 
 def measure(name: str, *, quick: bool, console: Console) -> bool:
