@@ -215,8 +215,10 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
         self._home.run(self.store.put_writes(key_of(config), records, fence=_fence(config)))
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """As `aget_tuple`."""
-        return self._home.run(self.aget_tuple(config))
+        """As `aget_tuple`; decoded in the calling thread."""
+        thread, space, checkpoint_id = key_of(config)
+        found = self._home.run(self.store.get(thread, space, checkpoint_id or None))
+        return None if found is None else to_tuple(self._codec, found)
 
     def list(
         self,

@@ -26,12 +26,12 @@ _VERSIONS = (
 _RECORDS = (
     """
 CREATE TABLE IF NOT EXISTS gg_checkpoints{cluster} (
-  thread_id String, checkpoint_ns String, checkpoint_id String, parent_id String,
-  body_type LowCardinality(String), body String CODEC(ZSTD(3)),
-  metadata_type LowCardinality(String), metadata String CODEC(ZSTD(3)),
-  refs Array(Tuple(channel String, version String)) CODEC(ZSTD(3)),
-  labels Map(String, String) CODEC(ZSTD(3)), run_id String, reach UInt32,
-  ts DateTime64(6, 'UTC'), ver UInt64, is_deleted UInt8 DEFAULT 0,
+  thread_id String {text}, checkpoint_ns String {text}, checkpoint_id String {text}, parent_id String {text},
+  body_type LowCardinality(String), body String {text},
+  metadata_type LowCardinality(String), metadata String {text},
+  refs Array(Tuple(channel String, version String)) {text},
+  labels Map(String, String) {text}, run_id String {text}, reach UInt32,
+  ts DateTime64(6, 'UTC') {rising}, ver UInt64 {rising}, is_deleted UInt8 DEFAULT 0,
   INDEX ix_run run_id TYPE bloom_filter(0.01) GRANULARITY 1
 ) ENGINE = {engine[ver, is_deleted]}
 ORDER BY (thread_id, checkpoint_ns, checkpoint_id)
@@ -40,9 +40,9 @@ SETTINGS index_granularity = 1024, {durable}
     # Blocks of 8 MB: versions of a growing list stand beside each other, and are compressed to what is new in each.
     """
 CREATE TABLE IF NOT EXISTS gg_blobs{cluster} (
-  thread_id String, checkpoint_ns String, channel LowCardinality(String), version String,
-  type LowCardinality(String), blob String CODEC(ZSTD(3)),
-  ts DateTime64(6, 'UTC'), ver UInt64, is_deleted UInt8 DEFAULT 0
+  thread_id String {text}, checkpoint_ns String {text}, channel LowCardinality(String), version String {text},
+  type LowCardinality(String), blob String {text},
+  ts DateTime64(6, 'UTC') {rising}, ver UInt64 {rising}, is_deleted UInt8 DEFAULT 0
 ) ENGINE = {engine[ver, is_deleted]}
 ORDER BY (thread_id, checkpoint_ns, channel, version)
 SETTINGS index_granularity = 128, index_granularity_bytes = 1048576,
@@ -51,19 +51,20 @@ SETTINGS index_granularity = 128, index_granularity_bytes = 1048576,
     # `rank` decides between copies of a write: the first (idx >= 0) or the last, while `ver` says when it was written.
     """
 CREATE TABLE IF NOT EXISTS gg_writes{cluster} (
-  thread_id String, checkpoint_ns String, checkpoint_id String, task_path String, task_id String, idx Int32,
-  channel LowCardinality(String), type LowCardinality(String), blob String CODEC(ZSTD(3)),
-  ts DateTime64(6, 'UTC'), ver UInt64, rank UInt64, is_deleted UInt8 DEFAULT 0
+  thread_id String {text}, checkpoint_ns String {text}, checkpoint_id String {text},
+  task_path String {text}, task_id String {text}, idx Int32 {text},
+  channel LowCardinality(String), type LowCardinality(String), blob String {text},
+  ts DateTime64(6, 'UTC') {rising}, ver UInt64 {rising}, rank UInt64 {rising}, is_deleted UInt8 DEFAULT 0
 ) ENGINE = {engine[rank, is_deleted]}
 ORDER BY (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
 SETTINGS index_granularity = 1024, {durable}
 """,
     """
 CREATE TABLE IF NOT EXISTS gg_records{cluster} (
-  kind LowCardinality(String), owner String, seq UInt64, at DateTime64(6, 'UTC'),
-  fields String CODEC(ZSTD(3)), columns Map(String, String) CODEC(ZSTD(3)),
-  counters Map(String, Float64) CODEC(ZSTD(3)),
-  ts DateTime64(6, 'UTC'), ver UInt64, is_deleted UInt8 DEFAULT 0
+  kind LowCardinality(String), owner String {text}, seq UInt64 {rising}, at DateTime64(6, 'UTC') {rising},
+  fields String {text}, columns Map(String, String) {text},
+  counters Map(String, Float64) {text},
+  ts DateTime64(6, 'UTC') {rising}, ver UInt64 {rising}, is_deleted UInt8 DEFAULT 0
 ) ENGINE = {engine[ver, is_deleted]}
 ORDER BY (kind, owner, seq)
 SETTINGS index_granularity = 1024, {durable}
@@ -99,7 +100,7 @@ class Layout:
             raise ValueError(f"that is no name of a cluster: {self.on_cluster!r}")
 
     def statement(self, template: str) -> str:
-        """Fill in `{cluster}`, `{durable}` and `{engine[…]}`."""
+        """Fill in `{cluster}`, `{durable}`, `{text}`, `{rising}` and `{engine[…]}`."""
         cluster = f" ON CLUSTER '{self.on_cluster}'" if self.on_cluster else ""
         engine = self.engine.strip()
 
@@ -107,6 +108,7 @@ class Layout:
             return f"{engine[:-1]}, {found[1]})" if engine.endswith(")") else f"{engine}({found[1]})"
 
         filled = template.replace("{cluster}", cluster).replace("{durable}", _DURABLE)
+        filled = filled.replace("{text}", "CODEC(ZSTD(3))").replace("{rising}", "CODEC(Delta, ZSTD(3))")
         return re.sub(r"\{engine\[(.*?)\]\}", with_columns, filled).strip()
 
 

@@ -60,6 +60,10 @@ class TieredCheckpoints:
         archive = await self._reader()
         found = await self._newest(archive, thread_id, checkpoint_ns)
         if found is not None:
+            here = await self.hot.fetch(*found.record.key)
+            if here.found is not None:  # somebody else was faster
+                return await self._whole(here.found, here)
+            found = _with_hot_writes(found, here.writes)
             await self.hot.restore(found, await archive.namespaces(thread_id), fetched.state)
         return found
 
@@ -141,9 +145,14 @@ class TieredCheckpoints:
             async for page in _pages(rows):
                 keys = [stored.record.key for stored in page]
                 hidden = here | await self.hot.dropped([key for key in keys if key not in here])
-                for stored in page:
-                    if stored.record.key not in hidden:
-                        yield stored
+                left = [stored for stored in page if stored.record.key not in hidden]
+                places = iter(left)
+                async for fetched in self.hot.read([stored.record.key for stored in left]):
+                    stored = next(places)
+                    if fetched.found is None:
+                        yield _with_hot_writes(stored, fetched.writes)
+                    else:  # it has come back meanwhile
+                        yield await self._whole(fetched.found, fetched)
 
 
 async def _pages(rows: AsyncIterator[StoredCheckpoint]) -> AsyncIterator[list[StoredCheckpoint]]:

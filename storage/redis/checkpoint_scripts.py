@@ -182,7 +182,7 @@ RESTORE = Script(
     local at = 10
     for _ = 1, several do redis.call('SADD', archived, ARGV[at]); at = at + 1 end
     for _ = 1, values do redis.call('HSETNX', blobs, ARGV[at], ARGV[at + 1]); at = at + 2 end
-    for _ = 1, tasks do redis.call('HSETNX', writes, ARGV[at], ARGV[at + 1]); at = at + 2 end
+    for _ = 1, tasks do redis.call('HSET', writes, ARGV[at], ARGV[at + 1]); at = at + 2 end
     if tonumber(tasks) > 0 then redis.call('ZADD', written, 0, id) end
     redis.call('HSETNX', meta, 'last', '0-0')
     redis.call('HSETNX', meta, 'archived', '0-0')

@@ -158,7 +158,10 @@ class RedisCheckpoints:
                 raise CorruptRecord(f"{thread_id}/{checkpoint_ns}", f"the script answers {answer!r}")
 
     async def restore(self, found: StoredCheckpoint, namespaces: Sequence[str], state: bytes) -> None:
-        """Take a thread's newest checkpoint back from the archive, unless anything happened to it since `state`."""
+        """Take a thread's newest checkpoint back from the archive, unless anything happened to it since `state`.
+
+        Its writes are those of both tiers, and stand in place of what is here.
+        """
         thread, space, checkpoint_id = found.record.key
         of = self._keys.thread
         number = self._keys.partition_of(thread)

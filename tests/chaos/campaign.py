@@ -4,12 +4,12 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from storage.errors import StorageError
 from tests.chaos.faults import Faults, Stores, pause
-from tests.chaos.model import Doubled, ThreadModel, Wrong
+from tests.chaos.model import Doubled, Missing, ThreadModel, Wrong
 from tests.chaos.workers import Bug, Unknown, Worker
 from tests.support.steps import Step, list_steps, newest_step, open_saver
 
@@ -25,7 +25,7 @@ class Campaign:
     Args:
         folder: For the servers.
         seed: Of all that is chosen.
-        forget: Flush Redis behind everybody's back in the middle, which has to be noticed.
+        forget: Let nothing fail, but flush Redis behind everybody's back in the middle, which has to be noticed.
     """
 
     def __init__(self, folder: Path, seed: int, *, forget: bool = False) -> None:
@@ -54,17 +54,19 @@ class Campaign:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._time(seconds, say))
-                    tasks.create_task(self._faults.run(self.ended))
+                    failing = self._forget_everything(seconds / 2) if self._forget else self._faults.run(self.ended)
+                    tasks.create_task(failing)
                     for model in self._models:
                         tasks.create_task(self._drive(model, random.Random(f"{self._seed} {model.name}")))
-                    if self._forget:
-                        tasks.create_task(self._forget_everything(seconds / 2))
             finally:
-                self._stores.heal()
+                await self._stores.heal()
                 for task in keeping:
                     task.cancel()
                 await asyncio.gather(*keeping, return_exceptions=True)
-            await self._check_in_the_end()
+            try:
+                await self._check_in_the_end()
+            except StorageError as error:
+                self._note(Missing.kind, f"in the end: {error}")
         finally:
             await self._stores.stop()
 
@@ -102,7 +104,7 @@ class Campaign:
     async def _drive(self, model: ThreadModel, chance: random.Random) -> None:
         """Do one thing after the other with a thread; only evictions come from the side."""
         actions: dict[Callable[[ThreadModel, random.Random], Awaitable[None]], int] = {
-            self._write: 60, self._read: 25, self._evict: 8, self._flush: 3, self._delete: 2,
+            self._write: 50, self._read: 30, self._evict: 15, self._flush: 3, self._delete: 2,
         }  # fmt: skip
         while not self.ended.is_set():
             if not any(worker.ready for worker in self._workers):
@@ -156,7 +158,7 @@ class Campaign:
     async def _evict(self, model: ThreadModel, chance: random.Random) -> None:
         """Of any thread, whatever is done with it just now."""
         any_thread = chance.choice(self._models)
-        if await self._ask(chance, "evict", thread=any_thread.name):
+        if await self._ask(chance, "evict", thread=any_thread.name, flush=chance.random() < 0.7):
             self.counts["evicted"] += 1
 
     async def _flush(self, model: ThreadModel, chance: random.Random) -> None:
@@ -223,10 +225,9 @@ class Campaign:
         await pause(self.ended, after)
         await asyncio.to_thread(self._stores.clickhouse.pause)
         await pause(self.ended, 0.5)
-        with suppress(OSError):
-            client = self._stores.redis.client()
+        with self._stores.redis.client() as client:
             await asyncio.to_thread(client.flushall)
-            client.close()
+        await asyncio.to_thread(self._stores.clickhouse.resume)
 
     def _note(self, kind: str, message: str) -> None:
         self.wrong.append((kind, message))

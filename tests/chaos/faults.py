@@ -41,9 +41,10 @@ class Stores:
     def cuts(self) -> int:
         return self.redis_front.cuts + self.clickhouse_front.cuts
 
-    def heal(self) -> None:
-        """No more cuts."""
+    async def heal(self) -> None:
+        """No more cuts, and an archive that answers."""
         self.redis_front.most = self.clickhouse_front.most = 0
+        await asyncio.to_thread(self.clickhouse.resume)
 
 
 class Faults:

@@ -44,6 +44,8 @@ async def do(saver: DualWriteSaver, command: dict[str, Any]) -> object:
         case "flush":
             await saver.flush(command["seconds"])
         case "evict":
+            if command["flush"]:
+                await saver.flush(2.0)
             return await saver.storage.archiver.evict_thread(thread)
         case other:
             raise ValueError(other)

@@ -1,4 +1,4 @@
-"""The chaos run finds nothing wrong in a few seconds, ends when it is told to, and would notice a loss."""
+"""The chaos run finds nothing wrong in five seconds, ends when it is told to, and would notice a loss."""
 
 import asyncio
 import signal
@@ -9,7 +9,7 @@ from tests.chaos.model import Doubled, Missing, ThreadModel, Wrong
 from tests.support.steps import Step, step
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60.0
+SECONDS = 100.0
 
 
 async def chaos(*arguments: str, interrupt_after: bytes | None = None) -> tuple[int, str]:
@@ -38,8 +38,8 @@ async def chaos(*arguments: str, interrupt_after: bytes | None = None) -> tuple[
     return code, said.decode()
 
 
-async def test_nothing_is_lost_while_everything_fails() -> None:
-    code, said = await chaos("--seconds", "5", "--seed", "7")
+async def test_nothing_is_lost_while_everything_fails_and_ctrl_c_ends_it() -> None:
+    code, said = await chaos("--seconds", "600", "--seed", "7", interrupt_after=b"5 s")
 
     assert code == 0, said
     assert "seed 7" in said
@@ -53,13 +53,6 @@ async def test_a_loss_is_noticed() -> None:
     assert code == 1, said
     assert "lost = 0" not in said
     assert "to repeat: .venv/bin/python -m tests.chaos --seconds 4 --seed 7" in said
-
-
-async def test_ctrl_c_ends_it_with_its_summary() -> None:
-    code, said = await chaos("--seconds", "600", "--seed", "7", interrupt_after=b"1 s")
-
-    assert code == 0, said
-    assert "lost = 0, duplicated = 0, wrong = 0, bug = 0" in said
 
 
 def written(model: ThreadModel) -> Step:

@@ -1,14 +1,27 @@
 """A read meets an eviction, a deletion or another writer half way: it is right, or it is an error."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from checkpointer import DualWriteSaver
 from storage.dual.checkpoints import TieredCheckpoints
+from tests.support.clickhouse_http import ClickHouseHttp
 from tests.support.redis_server import RedisServer
-from tests.support.steps import everywhere, list_steps, newest_step, open_saver, run_steps, step, whole
+from tests.support.steps import (
+    at,
+    everywhere,
+    list_steps,
+    newest_step,
+    open_saver,
+    put_step,
+    run_steps,
+    step,
+    whole,
+    write_step,
+)
 
 Meanwhile = Callable[[], Awaitable[object]]
 
@@ -48,10 +61,10 @@ async def test_checkpoints_that_are_trimmed_while_they_are_listed_are_listed(
 ) -> None:
     async with open_saver(redis.url, archive) as saver:
         await saver.flush()
-        await run_steps(saver, "t", range(60))
+        await run_steps(saver, "t", range(20))
         meanwhile(monkeypatch, saver, "ids", saver.flush, after=True)
 
-        assert whole("t", range(60)) == await list_steps(saver, "t")
+        assert whole("t", range(20)) == await list_steps(saver, "t")
 
 
 async def test_what_comes_back_from_the_archive_does_not_stand_before_what_is_newer(
@@ -95,3 +108,24 @@ async def test_an_evicted_thread_that_is_deleted_takes_a_new_chain(redis: RedisS
         await run_steps(saver, "t", range(4, 6))
 
         assert whole("t", range(4, 6)) == await everywhere(saver, "t")
+
+
+async def test_writes_that_come_after_their_checkpoint_was_evicted_are_read_with_it(
+    redis: RedisServer, clickhouse: ClickHouseHttp, archive: str
+) -> None:
+    """Of two regular ones the first stays, also when it is in the archive and the second is not."""
+    async with open_saver(redis.url, archive) as saver:
+        await put_step(saver, "t", 0, parent=None, root=0)
+        await saver.aput_writes(at("t", 0), [("out", "first")], "another task")
+        await saver.evict("t")
+        clickhouse.hold_inserts()  # what is written from now on is in Redis only
+        await write_step(saver, "t", 0)
+        await saver.aput_writes(at("t", 0), [("out", "second")], "another task")
+        wanted = [replace(step("t", 0, root=0, written=True), writes=("first", "t out 0"))]
+
+        assert wanted == await list_steps(saver, "t")
+        assert wanted == [await newest_step(saver, "t")]
+        assert wanted == [await newest_step(saver, "t")], "after it has come back"
+        assert wanted == await list_steps(saver, "t")
+        clickhouse.release_inserts()
+        assert wanted == await everywhere(saver, "t")
