@@ -1,12 +1,12 @@
 """Checkpoints over both tiers: what is not in Redis is looked for in the archive before it is taken for absent."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import cast
 
 from storage.dual.archive import OpenReader
-from storage.errors import CorruptRecord
+from storage.errors import ArchiveUnavailable, CorruptRecord
 from storage.protocols import ArchiveReader
 from storage.records import (
     BlobRecord,
@@ -92,7 +92,15 @@ class TieredCheckpoints:
 
     async def delete_thread(self, thread_id: str) -> None:
         """Delete in Redis now, and in the archive by a reference in the outbox; see `CheckpointStore`."""
-        await self.hot.delete_thread(thread_id)
+        query = CheckpointQuery(thread_id=thread_id, limit=1)
+        elsewhere, keys = await self.hot.ids(query)
+        newest = ""
+        if elsewhere and not keys:
+            with suppress(ArchiveUnavailable):  # then a writer that was idle for a week is not known to be late
+                async with aclosing(self._archived(query, set())) as rows:
+                    async for stored in rows:
+                        newest = _id(stored)
+        await self.hot.delete_thread(thread_id, newest)
         self._notify()
 
     async def delete(self, keys: Sequence[CheckpointKey]) -> None:

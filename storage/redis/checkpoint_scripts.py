@@ -201,10 +201,11 @@ DELETE_THREAD = Script(
     + """
     local meta, spaces, archived, dropped, ids, records, refs, changed, blobs, written, writes, lru, gone, place,
       outbox = unpack(KEYS)
-    local thread, limit = unpack(ARGV)
+    local thread, limit, newest = unpack(ARGV)
     local away = redis.call('SISMEMBER', gone, thread) == 1 or redis.call('HGET', place, 'cold') ~= '0'
     if redis.call('EXISTS', meta) == 0 and not away then return 0 end
-    local newest = redis.call('HGET', meta, 'deleted') or ''
+    local deleted = redis.call('HGET', meta, 'deleted')
+    if deleted and deleted > newest then newest = deleted end
     for _, space in ipairs(redis.call('SMEMBERS', spaces)) do
       for _, index in ipairs({ids .. space, written .. space}) do
         local top = redis.call('ZREVRANGE', index, 0, 0)[1]

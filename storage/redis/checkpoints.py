@@ -254,15 +254,20 @@ class RedisCheckpoints:
             found.update(key for key, flag in zip(several, flags, strict=True) if flag)
         return found
 
-    async def delete_thread(self, thread_id: str) -> None:
-        """Delete a thread in all its namespaces; see `CheckpointStore`."""
+    async def delete_thread(self, thread_id: str, newest: str = "") -> None:
+        """Delete a thread in all its namespaces; see `CheckpointStore`.
+
+        Args:
+            thread_id: The thread.
+            newest: Its newest checkpoint in the archive, if it is not here: what refuses late writers.
+        """
         of = self._keys.thread
         number = self._keys.partition_of(thread_id)
         prefixes = [of(letter, thread_id, "") for letter in "icrvbjw"]
         await self.client.call(
             scripts.DELETE_THREAD,
             [*(of(letter, thread_id) for letter in "mnax"), *prefixes, *self._places(number)],
-            [_bytes(thread_id), self._hard],
+            [_bytes(thread_id), self._hard, newest],
         )
 
     async def delete(self, keys: Sequence[CheckpointKey]) -> None:

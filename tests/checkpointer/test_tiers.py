@@ -238,11 +238,14 @@ async def test_eviction_forgets_neither_fences_nor_deletions(saver: DualWriteSav
     with pytest.raises(Fenced):
         await saver.aput(at("fenced", **{FENCE: 4}), empty_checkpoint(), {}, {})
 
-    configs = await fill(saver, "deleted", 2)
-    await saver.adelete_thread("deleted")
-    await saver.evict("deleted")
-    await saver.aput(configs[-1], empty_checkpoint(), {}, {})
-    assert await saver.aget_tuple(at("deleted")) is None
+    for thread, evicted_before in (("deleted, then evicted", False), ("evicted, then deleted", True)):
+        configs = await fill(saver, thread, 2)
+        if evicted_before:
+            await saver.evict(thread)
+        await saver.adelete_thread(thread)
+        await saver.evict(thread)
+        await saver.aput(configs[-1], empty_checkpoint(), {}, {})
+        assert await saver.aget_tuple(at(thread)) is None
 
 
 async def test_pruned_and_deleted_runs_are_gone_from_the_archive_too(saver: DualWriteSaver) -> None:
