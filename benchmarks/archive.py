@@ -51,7 +51,7 @@ async def at_work(data: Path) -> AsyncGenerator[DualWriteSaver]:
     """Open the pair, its archive too, with the archiver at work."""
     async with DualWriteSaver.from_conn_string(data_dir=data) as saver:
         await write(saver, (1, 2))
-        await saver.flush()
+        await saver.aflush()
         yield saver
 
 
@@ -69,7 +69,7 @@ def throughput(size: Size) -> dict[str, float]:
             async with DualWriteSaver.from_conn_string(data_dir=data) as saver:
                 await saver.storage.archive()
                 before, began = saver.storage.archiver.metrics(), time.perf_counter()
-                await saver.flush(LIMIT)
+                await saver.aflush(LIMIT)
                 took, after = time.perf_counter() - began, saver.storage.archiver.metrics()
                 rows = after.rows - before.rows
                 return {"rows": rows, "rows/s": rows / took, "MB/s": (after.bytes - before.bytes) / took / 1e6}
@@ -91,7 +91,7 @@ def cost(size: Size, pairs: int) -> dict[str, float]:
             before, began = saver.storage.archiver.metrics().rows, time.perf_counter()
             found["on"].append(await write(saver, size))
             meanwhile = saver.storage.archiver.metrics().rows - before
-            await saver.flush(LIMIT)
+            await saver.aflush(LIMIT)
             found["until archived"].append(size[0] * size[1] / (time.perf_counter() - began))
             found["archived"].append(100 * meanwhile / (saver.storage.archiver.metrics().rows - before))
 
@@ -117,7 +117,7 @@ def cold(size: Size) -> dict[str, float]:
                     talk.parent = await saver.aput(talk.parent, turn.checkpoint, turn.metadata, turn.versions)
                     await saver.aput_writes(talk.parent, turn.writes, turn.task)
             for talk in talks:
-                if not await saver.evict(talk.thread):
+                if not await saver.aevict(talk.thread):
                     raise Unmeasured("not evicted")
             evicted, hot = [await _reading(talk) for talk in talks], [await _reading(talk) for talk in talks]
             return {"p50": median(evicted), "p99": quantiles(evicted, n=100)[98], "hot": median(hot)}

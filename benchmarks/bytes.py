@@ -28,7 +28,7 @@ TABLES = (
 async def ours(saver: Saver, thread: str) -> dict[str, float]:
     """Return bytes in both tiers, after all is archived, and in the archive once more when its parts are merged."""
     saver = cast("DualWriteSaver", saver)
-    await saver.flush()
+    await saver.aflush()
     hot = await used(saver.storage.client, thread)
     inserted, _ = await archived(saver)
     await (await saver.storage.archive()).compact()
@@ -38,7 +38,7 @@ async def ours(saver: Saver, thread: str) -> dict[str, float]:
 
 async def archived(saver: DualWriteSaver) -> tuple[float, float]:
     """Return what the archive takes on the disk without parts that are no longer used: all of it, and the values."""
-    (every, values), *_ = (await saver.query(DISK)).rows
+    (every, values), *_ = (await saver.aquery(DISK)).rows
     return float(cast("int", every)), float(cast("int", values))
 
 

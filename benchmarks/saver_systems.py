@@ -74,7 +74,7 @@ async def settle(saver: Saver) -> None:
     """Wait until our archiver is at work: in a process that ends within two seconds it would not even begin."""
     if isinstance(saver, DualWriteSaver):
         with suppress(RuntimeError):  # over Redis alone there is none
-            await saver.flush()
+            await saver.aflush()
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """The history of delta channels: writes of ancestors back to the last snapshot."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, cast
 
 from langgraph.checkpoint.base import DeltaChannelHistory
@@ -22,14 +23,16 @@ async def delta_history(
     writes: dict[str, list[tuple[str, str, Any]]] = {channel: [] for channel in channels}
     seeds: dict[str, Any] = {}
     target = await store.get(key.thread_id, key.checkpoint_ns, key.checkpoint_id or None) if channels else None
-    walk = _Ancestors(store, target)
-    while len(seeds) < len(writes) and (ancestor := await walk.parent()) is not None:
-        name = "/".join(ancestor.record.key)
-        wanted = [write for write in ancestor.writes if write.channel in writes and write.channel not in seeds]
-        for write in reversed(read_writes(codec, wanted, name)):
-            writes[write[1]].append(write)
-        values = _values(codec, ancestor, writes.keys() - seeds.keys())
-        seeds.update(values)
+    if target is not None:
+        async with aclosing(_ancestors(store, target)) as ancestors:
+            async for ancestor in ancestors:
+                name = "/".join(ancestor.record.key)
+                wanted = [write for write in ancestor.writes if write.channel in writes and write.channel not in seeds]
+                for write in reversed(read_writes(codec, wanted, name)):
+                    writes[write[1]].append(write)
+                seeds.update(_values(codec, ancestor, writes.keys() - seeds.keys()))
+                if len(seeds) == len(writes):
+                    break
     return {
         channel: cast(
             "DeltaChannelHistory",
@@ -39,37 +42,24 @@ async def delta_history(
     }
 
 
-class _Ancestors:
-    """One ancestor after the other, read ahead in the order of ids, which is nearly always that of ancestry."""
+async def _ancestors(store: CheckpointStore, child: StoredCheckpoint) -> AsyncGenerator[StoredCheckpoint]:
+    """Yield one ancestor after the other, read ahead in the order of ids, which is nearly always that of ancestry.
 
-    def __init__(self, store: CheckpointStore, target: StoredCheckpoint | None) -> None:
-        self._store = store
-        self._child = target
-        query = CheckpointQuery() if target is None else _below(target.record.key)
-        self._older = store.scan(query) if target is not None else None
-        self._passed: dict[str, StoredCheckpoint] = {}
-
-    async def parent(self) -> StoredCheckpoint | None:
-        """Return the parent of the last one, or `None` at the root."""
-        child = self._child
-        if child is None or child.record.parent_id is None or self._older is None:
-            return None
-        wanted = child.record.parent_id
-        while wanted not in self._passed:
-            older = await anext(self._older, None)
-            if older is None or older.record.key.checkpoint_id < wanted:
-                break
-            self._passed[older.record.key.checkpoint_id] = older
-        found = self._passed.get(wanted)
-        if found is None:
-            thread, space, _ = child.record.key
-            found = await self._store.get(thread, space, wanted)
-        self._child = found
-        return found
-
-
-def _below(key: CheckpointKey) -> CheckpointQuery:
-    return CheckpointQuery(thread_id=key.thread_id, checkpoint_ns=key.checkpoint_ns, before=key.checkpoint_id)
+    What the order brings up and is no ancestor belongs to another fork, and is dropped.
+    """
+    thread, space, before = child.record.key
+    query = CheckpointQuery(thread_id=thread, checkpoint_ns=space, before=before)
+    async with aclosing(cast("AsyncGenerator[StoredCheckpoint]", store.scan(query))) as older:
+        while (wanted := child.record.parent_id) is not None:
+            found = await anext(older, None)
+            while found is not None and found.record.key.checkpoint_id > wanted:
+                found = await anext(older, None)
+            if found is None or found.record.key.checkpoint_id != wanted:
+                found = await store.get(thread, space, wanted)  # a clock went back, and a parent has the higher id
+            if found is None:
+                return
+            yield found
+            child = found
 
 
 def _values(codec: ValueCodec, stored: StoredCheckpoint, channels: set[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The one event loop on which a saver talks to its stores, reached from anywhere else without a deadlock."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ class Home:
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._loop = loop or _current()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -43,10 +45,14 @@ class Home:
 
     async def go(self, work: Coroutine[Any, Any, T]) -> T:
         """Do `work` on the loop and await it here."""
-        loop = self._loop if self._loop is not None else self._running()
-        if asyncio.get_running_loop() is loop:
+        if asyncio.get_running_loop() is self._loop and self._pid == os.getpid():
             return await work
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._running()))
+        try:
+            loop = self._running()
+        except RuntimeError:
+            work.close()  # or Python warns that nobody awaited it
+            raise
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
 
     def close(self) -> None:
         """End the thread, if there is one; everything has to be done by then."""
@@ -57,14 +63,16 @@ class Home:
             self._loop = None
 
     def _running(self) -> asyncio.AbstractEventLoop:
+        if self._pid != os.getpid():
+            raise RuntimeError("this saver was opened before the process was forked; open another in the child")
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=_serve, args=(self._loop,), name="goalgraph-saver", daemon=True)
                 self._thread.start()
             loop = self._loop
-        if loop.is_closed():
-            raise RuntimeError("the event loop that this saver was opened in is closed; open the saver again")
+        if loop.is_closed() or (self._thread is None and not loop.is_running()):
+            raise RuntimeError("the event loop that this saver was opened in does not run; open the saver again")
         return loop
 
 

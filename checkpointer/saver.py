@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -45,7 +45,7 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
         serde: How values become bytes, LangGraph's `EncryptedSerializer` for example. By default strict: only known
             types load, and anything else raises `ForbiddenType`.
         allowed_types: Types, or `"module:Name"`, that the default serializer loads besides.
-        storage: The two tiers that `store` belongs to, for `flush`, `evict` and `query`.
+        storage: The two tiers that `store` belongs to, for `aflush`, `aevict` and `aquery`.
     """
 
     def __init__(
@@ -175,7 +175,11 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
         await self._home.go(threads.delete_for_runs(self.store, run_ids))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Copy all checkpoints and writes of a thread."""
+        """Copy all checkpoints and writes of a thread.
+
+        Raises:
+            ThreadDeleted: the target was deleted, and the source is older than that; copy to another id.
+        """
         await self._home.go(threads.copy(self.store, str(source_thread_id), str(target_thread_id)))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
@@ -234,7 +238,8 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
             while (one := self._home.run(_next(found))) is not None:
                 yield one
         finally:
-            self._home.run(_close(found))
+            with suppress(RuntimeError):  # the saver was closed before, and everything with it
+                self._home.run(_close(found))
 
     def delete_thread(self, thread_id: str) -> None:
         """As `adelete_thread`."""
@@ -271,17 +276,29 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
             raise RuntimeError("this saver has one store alone; open one with `DualWriteSaver.from_conn_string`")
         return self._storage
 
-    async def flush(self, timeout: float = 30.0) -> None:
+    async def aflush(self, timeout: float = 30.0) -> None:
         """Wait until all that is written so far is in the archive, or raise `ArchiveUnavailable`."""
         await self._home.go(self.storage.flush(timeout))
 
-    async def evict(self, thread_id: str) -> bool:
+    async def aevict(self, thread_id: str) -> bool:
         """Move a thread out of Redis, as happens to those that idle; it comes back when it is used."""
         return await self._home.go(self.storage.evict(str(thread_id)))
 
-    async def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> Table:
+    async def aquery(self, sql: str, parameters: Mapping[str, object] | None = None) -> Table:
         """Ask the archive a `SELECT`, after what is written so far has got there."""
         return await self._home.go(self.storage.query(sql, parameters))
+
+    def flush(self, timeout: float = 30.0) -> None:
+        """As `aflush`."""
+        self._home.run(self.aflush(timeout))
+
+    def evict(self, thread_id: str) -> bool:
+        """As `aevict`."""
+        return self._home.run(self.aevict(thread_id))
+
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> Table:
+        """As `aquery`."""
+        return self._home.run(self.aquery(sql, parameters))
 
     def close(self) -> None:
         """End the saver's own thread, if a sync call outside of any loop has started it; the stores are others'."""

@@ -4,12 +4,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from checkpointer.codec import labels_of
+from storage.errors import ThreadDeleted
 from storage.protocols import CheckpointStore
 from storage.records import BlobRecord, CheckpointKey, CheckpointQuery, CheckpointRecord, StoredCheckpoint
 
 
 async def copy(store: CheckpointStore, source: str, target: str) -> None:
-    """Copy all checkpoints and writes, the oldest first, each blob once."""
+    """Copy all checkpoints and writes, the oldest first, each blob once.
+
+    Raises:
+        ThreadDeleted: the target was deleted later than the oldest checkpoint was made; nothing was copied.
+    """
     found = [stored async for stored in store.scan(CheckpointQuery(thread_id=source))]
     sent: set[tuple[str, str, str]] = set()
     for stored in reversed(found):
@@ -20,6 +25,8 @@ async def copy(store: CheckpointStore, source: str, target: str) -> None:
         blobs = [BlobRecord(channel=channel, version=version, value=stored.blobs[channel]) for channel, version in new]
         key = record.key._replace(thread_id=target)
         await store.put(_moved(stored, key), blobs)
+        if stored is found[-1] and await store.get(*key) is None:
+            raise ThreadDeleted(target)
         if stored.writes:
             await store.put_writes(key, stored.writes)
 

@@ -1,14 +1,20 @@
 """Settings of the application, read once from the environment: the only place that reads it."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from string import hexdigits
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from planner.limits import Limits
+from storage.clickhouse import Layout
+from storage.clickhouse.urls import ServerAddress
+from storage.errors import StorageRefused
+from storage.redis.keys import Keys
+from storage.serde import strict_serializer
 
 
 class StorageSettings(BaseModel):
@@ -26,13 +32,13 @@ class StorageSettings(BaseModel):
     """Of every key in Redis, so that several applications can share a server."""
     encryption_key: SecretStr | None = None
     """What is stored is encrypted with it (AES): 32, 48 or 64 hexadecimal digits, as `openssl rand -hex 32` gives."""
-    allowed_types: tuple[str, ...] = ()
-    """Types, as `package.module:Name`, that may be loaded beside plain data."""
+    allowed_types: Annotated[tuple[str, ...], NoDecode] = ()
+    """Types, as `package.module:Name`, that may be loaded beside plain data; with commas between, or as JSON."""
     outbox_limit: int = Field(default=1_000_000, gt=0)
     """How many records of one partition may wait for the archive before new ones are refused."""
     keep_checkpoints: int = Field(default=3, gt=0)
     """How many checkpoints of a thread stay in Redis, once they are archived."""
-    idle_after: timedelta = timedelta(days=7)
+    idle_after: timedelta = Field(default=timedelta(days=7), gt=timedelta(0))
     """How long a thread may be idle before it leaves Redis, once it is archived."""
     fsync: Literal["everysec", "always"] = "everysec"
     """When the private server writes to the disk: each second, or before each answer."""
@@ -46,6 +52,43 @@ class StorageSettings(BaseModel):
         if value is not None and (len(digits) not in {32, 48, 64} or set(digits) - set(hexdigits)):
             raise ValueError("a key has 32, 48 or 64 hexadecimal digits; make one with: openssl rand -hex 32")
         return value
+
+    @field_validator("key_prefix")
+    @classmethod
+    def _is_a_prefix(cls, value: str) -> str:
+        return Keys(value).prefix
+
+    @field_validator("allowed_types", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """Take a list as people write it in the environment."""
+        if not isinstance(value, str):
+            return value
+        if not value.lstrip().startswith("["):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError("that is no JSON; write package.module:Name, with commas between several") from None
+
+    @field_validator("allowed_types")
+    @classmethod
+    def _name_types(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        strict_serializer(value)
+        return value
+
+    @field_validator("archive_url")
+    @classmethod
+    def _is_a_url(cls, value: str | None) -> str | None:
+        try:
+            return value if value is None else ServerAddress.of(value) and value
+        except StorageRefused as error:
+            raise ValueError(str(error)) from None
+
+    @field_validator("engine")
+    @classmethod
+    def _is_an_engine(cls, value: str | None) -> str | None:
+        return value if value is None else Layout(engine=value).engine
 
     @property
     def key(self) -> bytes | None:

@@ -9,6 +9,7 @@ StorageError
 ├── CorruptRecord                 stored bytes cannot be read; never the same as absent
 │   └── ForbiddenType             they name a type that may not be loaded
 ├── Fenced                        a newer writer owns the thread
+├── ThreadDeleted                 what is to be stored is older than the deletion of its thread
 ├── DataDirectoryError            the data directory cannot be used: another version's, not writable, too long
 └── RedisNotFound                 no redis-server to start
 """
@@ -76,8 +77,8 @@ class ForbiddenType(CorruptRecord):
     def __init__(self, key: str, type_name: str) -> None:
         super().__init__(
             key,
-            f"it holds a {type_name}, which is not among the types that may be loaded; if you trust it, name it in "
-            "`allowed_types` (or the setting GOALGRAPH_STORAGE__ALLOWED_TYPES)",
+            f"it holds {type_name}, which may not be loaded; if you trust that, name it in `allowed_types` (or the "
+            "setting GOALGRAPH_STORAGE__ALLOWED_TYPES)",
         )
         self.type_name = type_name
 
@@ -90,6 +91,16 @@ class Fenced(StorageError):
         self.thread_id = thread_id
         self.token = token
         self.newest = newest
+
+
+class ThreadDeleted(StorageError):
+    """A thread was deleted, so nothing that is older than that can be copied to it."""
+
+    def __init__(self, thread_id: str) -> None:
+        super().__init__(
+            f"thread {thread_id!r} was deleted, and what is older than that is refused there; copy to another thread id"
+        )
+        self.thread_id = thread_id
 
 
 class DataDirectoryError(StorageError):

@@ -165,19 +165,28 @@ class _StrictSerializer(JsonPlusSerializer):
 
 
 class _Decoding:
-    """Reading one value. ormsgpack hides what its hook raises, so the first failure is kept here."""
+    """Reading one value. ormsgpack hides what its hook raises, so the first failure is kept here.
 
-    __slots__ = ("_allowed", "_failure")
+    A type that may not be loaded leaves a hole and reading goes on, so that all such types are named at once.
+    """
+
+    __slots__ = ("_allowed", "_failure", "_forbidden")
 
     def __init__(self, allowed: frozenset[tuple[str, ...]]) -> None:
         self._allowed = allowed
         self._failure: Exception | None = None
+        self._forbidden: dict[str, None] = {}
 
     def read(self, body: bytes) -> Any:
         try:
-            return self._unpack(body)
+            value = self._unpack(body)
         except Exception as error:  # stored bytes may make anything fail
-            raise _as_corrupt(self._failure or error) from error
+            if not self._forbidden:
+                raise _as_corrupt(self._failure or error) from error
+            value = None
+        if self._forbidden:
+            raise ForbiddenType(_UNNAMED, ", ".join(self._forbidden))
+        return value
 
     def read_json(self, body: bytes) -> Any:
         try:
@@ -191,6 +200,9 @@ class _Decoding:
     def _extension(self, code: int, body: bytes) -> Any:
         try:
             return self._rebuild(code, self._unpack(body))
+        except ForbiddenType as error:
+            self._forbidden[error.type_name] = None
+            return None
         except Exception as error:  # it is raised again
             self._failure = self._failure or error
             raise

@@ -12,7 +12,7 @@ from goalgraph.cli import options
 from goalgraph.cli.exits import CommandError, Ending, Exit
 
 EXITS = """Exit codes: 0 done · 1 the run failed · 2 wrong usage · 3 the plan is invalid · 4 an input is missing · \
-5 no plan was found, or run has only a draft · 130 stopped with Ctrl-C."""
+5 no plan was found, or run has only a draft · 130 stopped with Ctrl-C · 143 with SIGTERM."""
 
 app = typer.Typer(
     name="goalgraph",
@@ -33,7 +33,15 @@ app.add_typer(runs_app)
 def main() -> None:
     """Run the command line."""
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # what it logs is in the error that we show
+    logging.getLogger("goalgraph").addFilter(_tells_more)
     app()
+
+
+def _tells_more(record: logging.LogRecord) -> bool:
+    """Leave out the traceback of what a store says in one sentence, which a command shows itself."""
+    from storage.errors import StorageError
+
+    return not (record.exc_info and isinstance(record.exc_info[1], StorageError))
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
@@ -60,10 +68,14 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the report goes.")] = Path("goalgraph-demo"),
     model: options.Model = None,
     base_url: options.BaseUrl = None,
+    data_dir: options.DataDir = None,
+    redis: options.RedisUrl = None,
+    archive: options.ArchiveUrl = None,
     json: options.Json = False,
 ) -> None:
     """Answer a question about four years of real weather: plan, run, and write a report with a chart."""
-    _do("demo", "demo", out=out, model=model, base_url=base_url, json=json)
+    place = _place(data_dir, redis, archive)
+    _do("demo", "demo", out=out, model=model, base_url=base_url, place=place, json=json)
 
 
 @app.command(epilog=EXITS)
@@ -102,10 +114,14 @@ def run(  # noqa: PLR0913 - each is an option of the command line
     run_drafts: Annotated[
         bool, typer.Option("--run-drafts", help="Also run a plan that was only guessed from words.")
     ] = False,
+    data_dir: options.DataDir = None,
+    redis: options.RedisUrl = None,
+    archive: options.ArchiveUrl = None,
     json: options.Json = False,
 ) -> None:
     """Run a plan, or draft one for a goal and run it."""
-    request = _request(goal, catalog, given, inputs, want, model, base_url, candidates)
+    place = _place(data_dir, redis, archive)
+    request = _request(goal, catalog, given, inputs, want, model, base_url, candidates, place=place)
     _do("running", "run", request=request, dry_run=dry_run, run_drafts=run_drafts, json=json)
 
 
@@ -234,10 +250,16 @@ def _where(
 ) -> Any:
     from goalgraph.cli.runs import Where
 
-    return Where(data_dir=data_dir, redis=redis, archive=archive, user=user, org=org)
+    return Where(place=_place(data_dir, redis, archive), user=user, org=org)
 
 
-def _request(
+def _place(data_dir: Path | None, redis: str | None, archive: str | None) -> Any:
+    from goalgraph.cli.place import Place
+
+    return Place(data_dir=data_dir, redis=redis, archive=archive)
+
+
+def _request(  # noqa: PLR0913 - each is an option of the command line
     subject: str,
     catalog: str | None,
     given: list[str] | None,
@@ -246,7 +268,10 @@ def _request(
     model: str | None = None,
     base_url: str | None = None,
     candidates: int = 1,
+    *,
+    place: Any = None,
 ) -> Any:
+    from goalgraph.cli.place import Place
     from goalgraph.cli.request import Request
 
     return Request(
@@ -258,6 +283,7 @@ def _request(
         model=model,
         base_url=base_url,
         candidates=candidates,
+        place=place or Place(),
     )
 
 
@@ -270,17 +296,18 @@ def _do(module: str, command: str, /, *, json: bool | None = None, **arguments: 
         json: Whether `--json` was given; `None` where a command has no such option.
         arguments: For the function.
     """
-    from goalgraph.cli import console
+    from goalgraph.cli import console, stopping
 
-    try:
-        with console.stdout_kept_clean(json is not False):
-            function: Callable[..., Ending] = getattr(import_module(f"goalgraph.cli.{module}"), command)
-            ending = function(**arguments)
-    except CommandError as error:
-        console.complain(str(error))
-        ending = Ending(code=error.code, document={"ok": False, "error": str(error)})
-    except KeyboardInterrupt:
-        console.complain("stopped")
-        ending = Ending(code=Exit.INTERRUPTED, document={"ok": False, "error": "stopped"})
+    with stopping.termination() as terminated:
+        try:
+            with console.stdout_kept_clean(json is not False):
+                function: Callable[..., Ending] = getattr(import_module(f"goalgraph.cli.{module}"), command)
+                ending = function(**arguments)
+        except CommandError as error:
+            console.complain(str(error))
+            ending = Ending(code=error.code, document={"ok": False, "error": str(error)})
+        except KeyboardInterrupt:
+            console.complain("stopped")
+            ending = Ending(code=Exit.INTERRUPTED, document={"ok": False, "error": "stopped"})
     console.answer(console.to_json(ending.document) if json else ending.text)
-    raise typer.Exit(int(ending.code))
+    raise typer.Exit(int(terminated.code if ending.code is Exit.INTERRUPTED else ending.code))

@@ -14,8 +14,9 @@ from goalgraph.cli.catalogs import load_catalog
 from goalgraph.cli.checking import write
 from goalgraph.cli.console import people
 from goalgraph.cli.exits import CommandError, Ending, Exit
+from goalgraph.cli.place import Place, read_settings
 from goalgraph.cli.planning import drafted, plan_text
-from goalgraph.cli.request import Request, opened, read_settings, without_model
+from goalgraph.cli.request import Request, opened, without_model
 from goalgraph.cli.running import executed, look_again
 from goalgraph.cli.show import estimate_line, plan_tree
 from goalgraph.settings import Settings
@@ -29,31 +30,31 @@ WANTS = ("findings", "report", "page")
 FILES = ("page", "report", "chart")
 
 
-def demo(out: Path, model: str | None, base_url: str | None) -> Ending:
+def demo(out: Path, model: str | None, base_url: str | None, place: Place) -> Ending:
     """Plan and run the demo, and show what it found."""
     if find_spec("matplotlib") is None:
         raise CommandError("the demo needs matplotlib for its chart: pip install 'goalgraph[demo]'")
-    console, settings = people(), read_settings(model, base_url)
+    console, settings = people(), place.within(read_settings(model, base_url))
     catalog = load_catalog(goalgraph.demo.__name__)
     console.print(Text(QUESTION, style="bold"))
     console.print(Text("1,461 days of weather in Seattle, 2012 to 2015 (NOAA, public domain)\n", style="dim"))
-    return asyncio.run(_demo(catalog, out, settings, console))
+    return asyncio.run(_demo(catalog, out, settings, place, console))
 
 
-async def _demo(catalog: ActionCatalog, out: Path, settings: Settings, console: Console) -> Ending:
+async def _demo(catalog: ActionCatalog, out: Path, settings: Settings, place: Place, console: Console) -> Ending:
     plan = await _plan(catalog, settings, console)
     console.print(plan_tree(plan, "The plan"))
     console.print(estimate_line(estimate(plan, catalog)), end="\n\n")
     write(out / "plan.json", plan_text(plan))
     write(out / "plan.svg", plan.draw(catalog=catalog).svg)
     async with opened(catalog, settings, resources={"folder": out}) as planner:
-        ending = await executed(planner, plan, {}, console, quiet=True)
+        ending = await executed(planner, plan, {}, console, place=place, quiet=True)
     steps: dict[str, Any] = ending.document["steps"]
     write(out / "plan.svg", plan.draw({step_id: step["status"] for step_id, step in steps.items()}, catalog).svg)
     found = _found(steps, out)
     if ending.code is Exit.OK:
         _show(found, out, console)
-    console.print(look_again(ending.document["run_id"]))
+    console.print(look_again(ending.document["run_id"], place))
     return Ending(code=ending.code, document={**ending.document, **found, "plan": plan.to_dict()})
 
 

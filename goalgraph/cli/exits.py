@@ -15,6 +15,7 @@ class Exit(IntEnum):
     MISSING_INPUT = 4
     NO_PLAN = 5
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,21 +3,20 @@
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from langgraph.checkpoint.memory import InMemorySaver
-from pydantic import ValidationError
 
 from goalgraph.application import open_planner
 from goalgraph.cli.catalogs import load_catalog
-from goalgraph.cli.exits import CommandError, Exit
+from goalgraph.cli.exits import CommandError
+from goalgraph.cli.place import Place, read_settings, told
 from goalgraph.settings import Settings, StorageSettings
 from planner.catalog import ActionCatalog
 from planner.context import RequestIdentity
 from planner.node_planner import NodePlanner
-from storage.errors import StorageError
 
 RESOURCES: Mapping[str, Any] = {"folder": Path("goalgraph-demo")}
 """What an action receives from the command line: those of the demo write where `goalgraph demo` does."""
@@ -38,6 +37,7 @@ class Request:
     model: str | None = None
     base_url: str | None = None
     candidates: int = 1
+    place: Place = field(default_factory=Place)
 
     def load_catalog(self) -> ActionCatalog:
         """Return the catalog."""
@@ -57,20 +57,8 @@ class Request:
         """Return the settings of the environment, with what the options say in their place; wants need no model."""
         if self.wants and self.model:
             raise CommandError("--want plans by types and --model by words; give one of them")
-        settings = read_settings(self.model, self.base_url)
+        settings = self.place.within(read_settings(self.model, self.base_url))
         return without_model(settings) if self.wants else settings
-
-
-def read_settings(model: str | None = None, base_url: str | None = None) -> Settings:
-    """Return the settings of the environment, with a model from the command line in their place."""
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = "__".join(str(part) for part in first["loc"]).upper()
-        raise CommandError(f"the setting GOALGRAPH_{field} is wrong: {first['msg']}") from None
-    given = {"model": model, "base_url": base_url}
-    return settings.model_copy(update={name: value for name, value in given.items() if value})
 
 
 def without_model(settings: Settings) -> Settings:
@@ -85,16 +73,14 @@ async def opened(
     """Open a planner; one that runs nothing needs no stores.
 
     Raises:
-        CommandError: the stores cannot be opened.
+        CommandError: the stores cannot be opened, or fail later.
     """
     saver = None
     if not runs:
         saver, settings = InMemorySaver(), settings.model_copy(update={"storage": StorageSettings()})
-    try:
-        async with open_planner(catalog=catalog, settings=settings, resources=resources, checkpointer=saver) as planner:
-            yield planner
-    except StorageError as error:
-        raise CommandError(str(error), Exit.FAILED) from None
+    opening = open_planner(catalog=catalog, settings=settings, resources=resources, checkpointer=saver)
+    async with told(opening, settings) as planner:
+        yield planner
 
 
 def read_value(text: str) -> Any:

@@ -11,15 +11,18 @@ from rich.text import Text
 
 from goalgraph.cli.checking import findings, verdict
 from goalgraph.cli.console import people
-from goalgraph.cli.exits import Ending, Exit
+from goalgraph.cli.exits import CommandError, Ending, Exit
+from goalgraph.cli.place import Place, program
 from goalgraph.cli.plan_file import names_a_file, read_plan
 from goalgraph.cli.planning import drafted, planned_code, planned_document, show_planned
 from goalgraph.cli.progress import RunProgress
 from goalgraph.cli.request import IDENTITY, Request, opened
 from goalgraph.cli.show import estimate_line, patch_lines, plan_tree, print_lines, short, show_result, validation_lines
+from planner.errors import RunNotRecorded
 from planner.execution import ExecutionResult
 from planner.node_planner import NodePlanner
 from planner.plan import CandidatePlan, validate
+from storage.errors import StorageError
 
 REFUSALS = {"InvalidPlan": Exit.INVALID_PLAN, "MissingInputs": Exit.MISSING_INPUT}
 """Why a run did not begin, as its error says; of anything else it failed."""
@@ -47,7 +50,7 @@ def _run_file(request: Request, *, dry_run: bool) -> Ending:
 
     async def go() -> Ending:
         async with opened(catalog, settings, runs=not dry_run) as planner:
-            return await executed(planner, plan, inputs, console, dry_run=dry_run)
+            return await executed(planner, plan, inputs, console, place=request.place, dry_run=dry_run)
 
     return asyncio.run(go())
 
@@ -63,7 +66,7 @@ async def _run_goal(request: Request, *, dry_run: bool, run_drafts: bool) -> End
         code = planned_code(planned)
         if planned.plan is None or code is not Exit.OK:
             return Ending(code=code, document=planned_document(planned))
-        ending = await executed(planner, planned.plan, inputs, console, dry_run=dry_run)
+        ending = await executed(planner, planned.plan, inputs, console, place=request.place, dry_run=dry_run)
     return Ending(
         code=ending.code, document={**ending.document, "plan": planned.plan.to_dict(), "draft": planned.draft}
     )
@@ -75,25 +78,32 @@ async def executed(
     inputs: dict[str, Any],
     console: Console,
     *,
+    place: Place,
     dry_run: bool = False,
     quiet: bool = False,
 ) -> Ending:
-    """Run a plan that has been validated, showing how it goes and how it ends; `quiet` leaves out what it returned."""
+    """Run a plan that has been validated, showing how it goes and how it ends; `quiet` leaves out what it returned.
+
+    Raises:
+        CommandError: a store failed, so that the run could not be advanced.
+    """
     if dry_run:
         return _preview(await planner.execute_plan(plan, user_inputs=inputs, dry_run=True), console)
     with RunProgress(plan, console) as progress:
         handle = await planner.execute_background(plan, user_inputs=inputs, on_event=progress)
         with _interrupt_means(handle.cancel) as interrupted:
             result = await handle.wait()
+    if isinstance(handle.error, StorageError | RunNotRecorded):
+        raise CommandError(str(handle.error), Exit.FAILED)
     show_result(result, console, outputs=not quiet)
     if not quiet and result.outcomes:
-        console.print(look_again(result.run_id))
+        console.print(look_again(result.run_id, place))
     return Ending(code=_code(result, interrupted=bool(interrupted)), document=result_document(result))
 
 
-def look_again(run_id: str) -> Text:
+def look_again(run_id: str, place: Place) -> Text:
     """Say how to see a run that has ended."""
-    return Text(f"see it again: goalgraph runs show {run_id}", style="dim")
+    return Text(f"see it again: {program()} runs show {run_id}{place.options}", style="dim")
 
 
 def _code(result: ExecutionResult, *, interrupted: bool) -> Exit:

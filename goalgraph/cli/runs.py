@@ -1,10 +1,8 @@
 """`goalgraph runs ls`, `show`, `events` and `sql`: what runs left behind."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.text import Text
@@ -12,24 +10,20 @@ from rich.text import Text
 from goalgraph.cli.console import people
 from goalgraph.cli.exits import CommandError, Ending, Exit
 from goalgraph.cli.options import Status
-from goalgraph.cli.request import read_settings
+from goalgraph.cli.place import Place, read_settings, told
 from goalgraph.cli.show_runs import answer_table, events_table, run_details, runs_table
+from goalgraph.cli.stopping import abandoned_when_stopped
 from goalgraph.settings import Settings
 from goalgraph.stores import OpenStores, open_stores
 from planner.context import RequestIdentity
 from planner.errors import RunNotFound
-from planner.execution import RunEvent, RunRecord, Runs, StepState, steps_of
-from storage.errors import StorageError
+from planner.execution import Found, RunEvent, RunRecord, Runs, StepState, steps_of
+from storage.clickhouse.views import VIEWS
+from storage.errors import ArchiveUnavailable
 from storage.protocols import Table
 
-VIEWS = """
-SELECT table AS view, arrayStringConcat(groupArray(name), ', ') AS columns
-FROM system.columns
-WHERE database = currentDatabase()
-  AND table IN (SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'View')
-GROUP BY table
-ORDER BY table
-"""
+MARKER = "format"
+"""The file by which a folder is known to be a data directory."""
 START = "start one with: goalgraph run GOAL --catalog WHERE, or goalgraph demo"
 T = TypeVar("T")
 
@@ -38,9 +32,7 @@ T = TypeVar("T")
 class Where:
     """Which runs a command is about: where they are kept, and whose they are."""
 
-    data_dir: Path | None = None
-    redis: str | None = None
-    archive: str | None = None
+    place: Place
     user: str = RequestIdentity.user_id
     org: str = RequestIdentity.org_id
 
@@ -49,28 +41,34 @@ class Where:
         """Who asks."""
         return RequestIdentity(user_id=self.user, org_id=self.org)
 
+    @property
+    def owner(self) -> str:
+        """Who asks, for people."""
+        return self.user if self.org == RequestIdentity.org_id else f"{self.user} of {self.org}"
+
     def settings(self) -> Settings:
         """Return the settings of the environment, with what the options say in their place."""
-        settings = read_settings()
-        given = {"redis_url": self.redis, "archive_url": self.archive}
-        storage = settings.storage.model_copy(update={name: value for name, value in given.items() if value})
-        return settings.model_copy(update={"storage": storage, "data_dir": self.data_dir or settings.data_dir})
+        return self.place.within(read_settings())
 
 
 def ls(where: Where, limit: int, status: Status | None, everything: bool) -> Ending:  # noqa: FBT001 - by name
     """List the runs, the one that changed last first."""
 
-    async def read(stores: OpenStores) -> Sequence[RunRecord]:
+    async def read(stores: OpenStores) -> Found[RunRecord]:
         runs = Runs(stores.records, stores.codec)
         return await runs.list(where.identity, status=status, inline=everything, limit=limit)
 
     found = _ask(where, read)
     if found:
         people().print(runs_table(found))
-    elif found is None or status is None:
+    elif found is None:
         people().print(f"no runs in {_place(where)} yet; {START}", markup=False, soft_wrap=True)
+    elif status is None:
+        people().print(f"no runs of {where.owner} here; {START}", markup=False, soft_wrap=True)
     else:
         people().print(f"no run here is {status}; goalgraph runs ls shows all")
+    if found is not None and found.missing is not None:
+        people().print(_incomplete(found.missing), markup=False, soft_wrap=True)
     return Ending(document=[_summary(run) for run in found or ()])
 
 
@@ -121,26 +119,22 @@ def sql(query: str | None, where: Where, views: bool) -> Ending:  # noqa: FBT001
 def _ask(where: Where, read: Callable[[OpenStores], Awaitable[T]]) -> T | None:
     """Return what `read` finds in the stores, or `None` when there is not even a data directory."""
     settings = where.settings()
-    storage = settings.storage
-    if not (storage.redis_url or storage.archive_url or settings.data_dir.is_dir()):
-        return None
+    storage, folder = settings.storage, settings.data_dir
+    if not (storage.redis_url or storage.archive_url):
+        if folder.exists() and not folder.is_dir():
+            raise CommandError(f"{folder} is not a folder; name the data directory with --data-dir")
+        if not (folder / MARKER).exists():  # opening it would make it ours
+            return None
 
     async def ask() -> T:
-        async with _stores(settings) as stores:
-            return await read(stores)
+        async with told(open_stores(settings), settings) as stores:
+            with abandoned_when_stopped():
+                return await read(stores)
 
-    return asyncio.run(ask())
-
-
-@asynccontextmanager
-async def _stores(settings: Settings) -> AsyncGenerator[OpenStores]:
     try:
-        async with open_stores(settings) as stores:
-            yield stores
+        return asyncio.run(ask())
     except RunNotFound as error:
         raise _absent(error.run_id) from None
-    except StorageError as error:
-        raise CommandError(str(error), Exit.FAILED) from None
 
 
 async def _resolve(runs: Runs, run: str, where: Where) -> str:
@@ -148,12 +142,23 @@ async def _resolve(runs: Runs, run: str, where: Where) -> str:
 
     Raises:
         RunNotFound: there is none.
-        CommandError: there are several.
+        CommandError: there are several, or it cannot be told because the archive cannot be read.
     """
+    if not run.strip():
+        raise CommandError("an empty id names no run; goalgraph runs ls shows what there is")
     found = await runs.find(run, where.identity)
     if len(found) > 1:
         raise CommandError(f"{run!r} is the beginning of several runs: {', '.join(found)}")
+    if found.missing is not None and not found:
+        raise CommandError(f"{RunNotFound(run)} that is live; {_incomplete(found.missing)}", Exit.FAILED)
+    if found.missing is not None:
+        people().print(_incomplete(found.missing), markup=False, soft_wrap=True)
     return found[0] if found else run
+
+
+def _incomplete(error: ArchiveUnavailable) -> str:
+    why = str(error) if error.owner is None else f"process {error.owner} holds the archive"
+    return f"older runs may be missing, because {why}"
 
 
 def _need(found: T | None, run: str) -> T:

@@ -5,12 +5,13 @@ from planner.execution.executor import PlanExecutor
 from planner.execution.outcome import ExecutionResult, PendingInterrupt, Preview, RunStatus, RunUsage, StepOutcome
 from planner.execution.request import RunRequest
 from planner.execution.run_records import RunEvent, RunRecord, StepState
-from planner.execution.runs import Runs, steps_of
+from planner.execution.runs import Found, Runs, steps_of
 
 __all__ = [
     "BackgroundExecutionHandle",
     "BackgroundRuns",
     "ExecutionResult",
+    "Found",
     "OnComplete",
     "PendingInterrupt",
     "PlanExecutor",

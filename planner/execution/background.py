@@ -25,12 +25,14 @@ class BackgroundExecutionHandle:
         id: The run's id.
         plan_id: The plan's content id.
         callback_error: What `on_complete` raised, if it did; it is logged too.
+        error: What kept the run from being advanced, such as a store that failed; the result tells it in words.
     """
 
     def __init__(self, executor: PlanExecutor, request: RunRequest, on_complete: OnComplete | None) -> None:
         self.id = request.context.run_id
         self.plan_id = request.plan.id
         self.callback_error: BaseException | None = None
+        self.error: BaseException | None = None
         self._executor = executor
         self._request = request
         self._callbacks: list[OnComplete] = [] if on_complete is None else [on_complete]
@@ -76,9 +78,11 @@ class BackgroundExecutionHandle:
             await self._complete(self._ended("cancelled", "Cancelled: the background task was cancelled"))
             raise
         except RunNotRecorded as error:  # nothing was started, and it says why
+            self.error = error
             result = self._ended("failed", f"RunNotRecorded: {error}")
         except BaseException as error:  # a store that failed, or what no action should raise: its caller has to hear
             logger.exception("background run %s failed", self.id)
+            self.error = error
             result = self._ended("failed", f"{type(error).__name__}: {error}")
         await self._complete(result)
         return result

@@ -2,14 +2,28 @@
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from planner.context import RequestIdentity
 from planner.errors import RunNotFound
 from planner.execution.outcome import RunStatus
 from planner.execution.run_records import RunEvent, RunRecord, StepState, read_event, read_run
+from storage.errors import ArchiveUnavailable
 from storage.protocols import RecordStore
 from storage.records import Entry
 from storage.serde import ValueCodec, strict_serializer
+
+T = TypeVar("T")
+
+
+class Found(list[T]):
+    """What was found, and whether that is all.
+
+    Attributes:
+        missing: Why older ones may be missing: the archive cannot be read now.
+    """
+
+    missing: ArchiveUnavailable | None = None
 
 
 class Runs:
@@ -48,8 +62,8 @@ class Runs:
         tag: str | None = None,
         inline: bool = False,
         limit: int | None = None,
-    ) -> Sequence[RunRecord]:
-        """Return the runs of an owner, the one that changed last first.
+    ) -> Found[RunRecord]:
+        """Return the runs of an owner, the one that changed last first; without the archive, those that are live.
 
         Args:
             identity: Whose.
@@ -62,8 +76,8 @@ class Runs:
         """
         asked = {"status": status, "session_id": session_id, "parent": parent}
         shown = {"normal", "inline"} if inline or parent is not None or tag is not None else {"normal"}
-        found: list[RunRecord] = []
-        async for entry in self._owned(identity):
+        found = Found[RunRecord]()
+        async for entry in self._owned(identity, found):
             if entry.columns.get("visibility") not in shown:
                 continue
             if any(value is not None and entry.columns.get(name) != value for name, value in asked.items()):
@@ -75,13 +89,16 @@ class Runs:
                 break  # now: looking for another owner may open the archive
         return found
 
-    async def find(self, prefix: str, identity: RequestIdentity, *, limit: int = 10) -> Sequence[str]:
+    async def find(self, prefix: str, identity: RequestIdentity, *, limit: int = 10) -> Found[str]:
         """Return the ids that begin with `prefix`, or only the one that it is, at most `limit`; hidden runs by id."""
-        exact = await self._records.latest("run", prefix) if prefix else None
+        found = Found[str]()
+        try:
+            exact = await self._records.latest("run", prefix) if prefix else None
+        except ArchiveUnavailable as error:
+            exact, found.missing = None, error
         if exact is not None and _owns(exact, identity):
-            return [prefix]
-        found: list[str] = []
-        async for entry in self._owned(identity, prefix):
+            return Found([prefix])
+        async for entry in self._owned(identity, found, prefix):
             if entry.columns.get("visibility") != "hidden":
                 found.append(entry.owner)
             if len(found) >= limit:
@@ -98,12 +115,16 @@ class Runs:
         entries = await self._records.read("event", run_id, after=after, limit=limit)
         return [read_event(one, self._codec) for one in _once(entries)]
 
-    async def _owned(self, identity: RequestIdentity, prefix: str = "") -> AsyncIterator[Entry]:
-        async for run_id in self._records.owners("run"):
-            if run_id.startswith(prefix):
-                entry = await self._records.latest("run", run_id)
-                if entry is not None and _owns(entry, identity):
-                    yield entry
+    async def _owned(self, identity: RequestIdentity, found: Found[T], prefix: str = "") -> AsyncIterator[Entry]:
+        """Give the newest entries of an owner's runs, and end, noting it in `found`, where the archive is needed."""
+        try:
+            async for run_id in self._records.owners("run"):
+                if run_id.startswith(prefix):
+                    entry = await self._records.latest("run", run_id)
+                    if entry is not None and _owns(entry, identity):
+                        yield entry
+        except ArchiveUnavailable as error:
+            found.missing = error
 
 
 def steps_of(step_ids: Iterable[str], run: RunRecord, events: Sequence[RunEvent]) -> dict[str, StepState]:

@@ -1,5 +1,6 @@
 """Views to ask the archive by: what has not been deleted, and figures about runs.
 
+    gg_history          checkpoints of threads that were not deleted, without their values
     gg_entries          documents and logs as they are now: the newest copy of each row, without what was deleted
     gg_runs             the newest state of each run, with what is asked about most in columns of its own
     gg_runs_per_day     day, status: runs that began on that day
@@ -21,6 +22,18 @@ LEFT JOIN (
   SELECT kind, owner, max(upto_ver) AS upto FROM gg_tombstones GROUP BY kind, owner
 ) AS gone ON gone.kind = r.kind AND gone.owner = r.owner
 WHERE r.ver > ifNull(gone.upto, 0)
+"""
+_HISTORY = """
+CREATE VIEW IF NOT EXISTS gg_history{cluster} AS
+SELECT c.thread_id AS thread_id, c.checkpoint_ns AS checkpoint_ns, c.checkpoint_id AS checkpoint_id,
+       c.parent_id AS parent_id, c.run_id AS run_id, c.labels['source'] AS source,
+       toInt32OrNull(c.labels['step']) AS step, c.ts AS at
+FROM gg_checkpoints AS c FINAL
+LEFT JOIN (
+  SELECT owner, max(upto_ver) AS upto FROM gg_tombstones WHERE kind = 'thread' GROUP BY owner
+) AS gone ON gone.owner = c.thread_id
+WHERE c.ver > ifNull(gone.upto, 0)
+ORDER BY thread_id, checkpoint_ns, checkpoint_id
 """
 _RUNS = """
 CREATE VIEW IF NOT EXISTS gg_runs{cluster} AS
@@ -58,4 +71,13 @@ CREATE VIEW IF NOT EXISTS gg_cost_per_day{cluster} AS
 SELECT toDate(began_at, 'UTC') AS day, count() AS runs, sum(total_tokens) AS total_tokens, sum(cost) AS cost
 FROM gg_runs GROUP BY day ORDER BY day
 """
-ANALYTICS = (_ENTRIES, _RUNS, _RUNS_PER_DAY, _STEP_LATENCY, _ACTION_FAILURES, _COST_PER_DAY)
+ANALYTICS = (_HISTORY, _ENTRIES, _RUNS, _RUNS_PER_DAY, _STEP_LATENCY, _ACTION_FAILURES, _COST_PER_DAY)
+VIEWS = """
+SELECT table AS view, arrayStringConcat(groupArray(name), ', ') AS columns
+FROM system.columns
+WHERE database = currentDatabase()
+  AND table IN (SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'View')
+GROUP BY table
+ORDER BY table
+"""
+"""Lists the views, with their columns."""

@@ -63,9 +63,12 @@ class ArchiveHandle:
         if owner == os.getpid():  # another storage of this process; the engine takes several clients
             return
         if not self._told:
-            logger.info("process %s holds the archive and writes to it for all; this one goes on with Redis", owner)
+            logger.warning("process %s holds the archive and archives for all; this one goes on with Redis", owner)
             self._told = True
-        raise ArchiveUnavailable("the embedded archive is open in another process", owner)
+        raise ArchiveUnavailable(
+            "what is asked for may be in the archive, which is open in another process; ask there, or when it has ended",
+            owner,
+        )
 
 
 async def _nothing(_: ClickHouseArchive) -> None:

@@ -76,7 +76,12 @@ class TieredCheckpoints:
             aclosing(self._hot_pages(keys)) as hot,
             aclosing(self._archived(query, here) if elsewhere else _nothing()) as cold,
         ):
-            next_hot, next_cold = await anext(hot, None), await anext(cold, None)
+            next_hot = await anext(hot, None)
+            if next_hot is not None and _is_newest(query) and query.matches(next_hot.record):
+                yield next_hot  # trimming leaves the newest, so nothing in the archive comes before it
+                left = None if left is None else left - 1
+                next_hot = None if left == 0 else await anext(hot, None)
+            next_cold = None if left == 0 else await anext(cold, None)
             while left is None or left > 0:
                 if next_hot is None and next_cold is None:
                     return
@@ -148,8 +153,8 @@ class TieredCheckpoints:
     async def _archived(self, query: CheckpointQuery, here: set[CheckpointKey]) -> AsyncGenerator[StoredCheckpoint]:
         """List the archive without what is in Redis, and without what was deleted there a moment ago."""
         archive = await self._reader()
-        limit = None if query.limit is None else query.limit + len(here)
-        async with aclosing(cast("AsyncGenerator[StoredCheckpoint]", archive.scan(_limited(query, limit)))) as rows:
+        whole = replace(query, limit=None)  # some of what is found is left out; who asks stops when it is enough
+        async with aclosing(cast("AsyncGenerator[StoredCheckpoint]", archive.scan(whole))) as rows:
             async for page in _pages(rows):
                 keys = [stored.record.key for stored in page]
                 hidden = here | await self.hot.dropped([key for key in keys if key not in here])
@@ -179,8 +184,10 @@ async def _nothing() -> AsyncGenerator[StoredCheckpoint]:
         yield none
 
 
-def _limited(query: CheckpointQuery, limit: int | None) -> CheckpointQuery:
-    return replace(query, limit=None if query.labels else limit)
+def _is_newest(query: CheckpointQuery) -> bool:
+    """Say whether the first that Redis finds is the newest of its namespace."""
+    one = query.thread_id is not None and query.checkpoint_ns is not None
+    return one and query.before is None and query.checkpoint_id is None
 
 
 def _id(stored: StoredCheckpoint) -> str:

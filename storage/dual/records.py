@@ -77,6 +77,8 @@ class TieredRecords:
         async for owner in self.hot.owners(kind):
             seen.add(owner)
             yield owner
+        if not await self.hot.any_gone(kind):
+            return
         archived = (await self._reader()).owners(kind)
         others = iter([owner async for owner in archived if owner not in seen])
         while page := list(islice(others, RESTORED)):

@@ -125,7 +125,7 @@ class DualStorage(StorageFacade):
         try:
             await self._handle.open()
         except ArchiveUnavailable as error:
-            logger.warning("%s; what is written waits in Redis until it does", error)
+            logger.warning("%s; what is written waits in Redis until then", error)
 
     async def archive(self) -> ClickHouseArchive:
         """Return the archive, for reading; it is opened when it is needed first.

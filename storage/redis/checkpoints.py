@@ -34,6 +34,7 @@ from storage.records import (
 from storage.redis import checkpoint_scripts as scripts
 from storage.redis.client import RedisClient, all_of
 from storage.redis.keys import PARTITIONS
+from storage.redis.records import any_gone
 
 PAGE = 64
 """Checkpoints fetched together by `scan`."""
@@ -212,7 +213,7 @@ class RedisCheckpoints:
         unlimited = query.limit is None or query.labels or query.checkpoint_id
         calls = [self._ids_call(thread, query, -1 if unlimited else query.limit or 0) for thread in threads]
         answers = await self.client.call_each(scripts.IDS, calls)
-        elsewhere = query.thread_id is None  # what was evicted, or trimmed, of any thread
+        elsewhere = query.thread_id is None and await any_gone(self.client, "gone")
         lists: list[list[CheckpointKey]] = []
         for thread, (away, found) in zip(threads, answers, strict=True):
             elsewhere = elsewhere or bool(away)

@@ -23,6 +23,7 @@ from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisClusterException,
     RedisError,
     ResponseError,
 )
@@ -161,7 +162,7 @@ class RedisClient:
         """Await a call of the driver and map what it raises."""
         try:
             return await work
-        except (RedisError, *LOST) as error:
+        except (RedisError, RedisClusterException, *LOST) as error:
             raise self._mapped(error) from error
 
     async def aclose(self) -> None:
@@ -207,7 +208,7 @@ class RedisClient:
                 return await send("EVALSHA", script.sha, *command)
             except NoScriptError:
                 return await send("EVAL", script.source, *command)
-        except (RedisError, *LOST) as error:
+        except (RedisError, RedisClusterException, *LOST) as error:
             raise self._mapped(error) from error
 
     async def _exchange_all(self) -> None:
@@ -300,7 +301,11 @@ class RedisClient:
                 return StorageUnavailable(f"{self.where} cannot take writes now: {said}")
             case _ if isinstance(error, LOST):
                 return StorageUnavailable(f"{self.where} does not answer ({said or type(error).__name__})")
-            case RedisError():
+            case RedisClusterException() if isinstance(error.__cause__, LOST):
+                return StorageUnavailable(f"{self.where} does not answer ({error.__cause__})")
+            case RedisClusterException() if "mode is not enabled" in said:
+                return StorageRefused(f"{self.where} is no cluster; write {self.where.replace('+cluster', '', 1)}")
+            case RedisError() | RedisClusterException():
                 return StorageRefused(f"{self.where} refuses: {said}")
             case _:
                 return error

@@ -136,6 +136,13 @@ RESTORE = Script(
 
 OWNERS = Script("owners", "return redis.call('ZREVRANGE', KEYS[1], 0, -1, 'WITHSCORES')")
 
+ANY_GONE = Script(
+    "any_gone",
+    """
+    return (redis.call('SCARD', KEYS[1]) > 0 or redis.call('HGET', KEYS[2], 'cold') ~= '0') and 1 or 0
+    """,
+)
+
 DELETE = Script(
     "delete_record",
     _ELSEWHERE

@@ -11,7 +11,7 @@ from storage.records import DOCUMENTS, Change, Entry, Kind, of_one_log
 from storage.redis.client import Argument, RedisClient
 from storage.redis.entries import counters_of, entry_pairs, pack_change, pack_entry, pairs_of, unpack_entry
 from storage.redis.keys import PARTITIONS
-from storage.redis.record_scripts import APPEND, DELETE, LATEST, OWNERS, READ, RESTORE
+from storage.redis.record_scripts import ANY_GONE, APPEND, DELETE, LATEST, OWNERS, READ, RESTORE
 
 
 class Elsewhere(Enum):
@@ -164,6 +164,10 @@ class RedisRecords:
         for _, owner in sorted(found, reverse=True):
             yield text(owner, f"k:{kind}")
 
+    async def any_gone(self, kind: Kind) -> bool:
+        """Say whether the archive may have owners that are not here."""
+        return await any_gone(self._client, f"g:{kind}")
+
     async def delete(self, kind: Kind, owner: str) -> bool:
         """Delete everything of an owner, also while the outbox is full."""
         keys = self._keys(kind, owner)
@@ -214,6 +218,13 @@ class RedisRecords:
         """Head, document, entries, gone, partition."""
         head, document, entries, _, gone, place, _ = self._keys(kind, owner)
         return [head, document, entries, gone, place]
+
+
+async def any_gone(client: RedisClient, name: str) -> bool:
+    """Say whether something was evicted in any partition (`name` of the set), or may have been."""
+    keys = client.keys
+    calls = [([keys.partition(number, name), keys.partition(number, "meta")], []) for number in range(PARTITIONS)]
+    return any(await client.call_each(ANY_GONE, calls))
 
 
 def _here(found: Entry | Elsewhere | None) -> Entry | None:

@@ -197,16 +197,16 @@ class Campaign:
     async def _check_in_the_end(self) -> None:
         """Archive all, compare what both tiers say with the model, and what the archive says alone."""
         async with open_saver(self._stores.redis.url, self._stores.clickhouse.url("chaos")) as saver:
-            await saver.flush(FINAL_SECONDS)
+            await saver.aflush(FINAL_SECONDS)
             for model in self._models:
                 hot = await list_steps(saver, model.name)
                 self._compare(model, hot, await newest_step(saver, model.name))
-                evicted = await saver.evict(model.name)
+                evicted = await saver.aevict(model.name)
                 if hot and not evicted:
                     self._note("wrong", f"{model.name}: cannot be evicted after all was archived")
                 cold = await list_steps(saver, model.name)
                 self._compare(model, cold, await newest_step(saver, model.name))
-            twice = await saver.query(
+            twice = await saver.aquery(
                 "SELECT thread_id, checkpoint_id, count() AS copies FROM gg_checkpoints FINAL"
                 " GROUP BY ALL HAVING copies > 1"
             )

@@ -42,10 +42,10 @@ async def do(saver: DualWriteSaver, command: dict[str, Any]) -> object:
             found = await saver.aget_tuple(at(thread, command["number"]))
             return flat(None if found is None else read_step(found))
         case "flush":
-            await saver.flush(command["seconds"])
+            await saver.aflush(command["seconds"])
         case "evict":
             if command["flush"]:
-                await saver.flush(2.0)
+                await saver.aflush(2.0)
             return await saver.storage.archiver.evict_thread(thread)
         case other:
             raise ValueError(other)

@@ -1,7 +1,9 @@
 """Synchronous calls: from any thread, and never a deadlock."""
 
 import asyncio
+import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -78,6 +80,59 @@ def test_without_any_loop_the_saver_has_one_of_its_own() -> None:
     saver = DualWriteSaver(MemoryCheckpoints())
     use_everything(saver, "t")
     saver.close()
+
+
+def test_a_forked_child_is_told_to_open_its_own(tmp_path: Path) -> None:
+    with DualWriteSaver.from_conn_string(data_dir=tmp_path) as saver:
+        use_everything(saver, "before the fork")
+        child = os.fork()
+        if child == 0:
+            try:
+                saver.get_tuple(config("t"))
+            except RuntimeError as error:
+                os._exit(7 if "open another in the child" in str(error) else 1)
+            os._exit(2)
+        _, status = os.waitpid(child, 0)
+        assert 7 == os.waitstatus_to_exitcode(status)
+        use_everything(saver, "after the fork")
+
+
+def test_outside_of_a_loop_both_tiers_open_with_with(tmp_path: Path) -> None:
+    with DualWriteSaver.from_conn_string(data_dir=tmp_path) as saver:
+        use_everything(saver, "t")
+        saver.put(config("kept"), empty_checkpoint(), {"source": "input", "step": 0}, {})
+        saver.flush()
+        assert saver.evict("kept")
+        assert saver.get_tuple(config("kept")) is not None
+        found = saver.query("SELECT thread_id, source, step FROM gg_history")
+        assert [("kept", "input", 0)] == [tuple(row) for row in found.rows]
+        saver.delete_thread("kept")
+        assert [] == list(saver.query("SELECT * FROM gg_history").rows)
+
+
+async def test_with_inside_of_a_loop_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SyncCallInLoop), DualWriteSaver.from_conn_string(data_dir=tmp_path):
+        pass
+
+
+def test_a_saver_whose_loop_does_not_run_now_says_so() -> None:
+    async def make() -> DualWriteSaver:
+        return DualWriteSaver(MemoryCheckpoints())
+
+    loop = asyncio.new_event_loop()
+    saver = loop.run_until_complete(make())
+    with pytest.raises(RuntimeError, match="does not run"):
+        saver.get_tuple(config("t"))
+    loop.close()
+
+
+def test_a_listing_may_be_left_half_read_after_its_saver_was_closed(tmp_path: Path) -> None:
+    with DualWriteSaver.from_conn_string(data_dir=tmp_path) as saver:
+        for _ in range(3):
+            saver.put(config("t"), empty_checkpoint(), {}, {})
+        listing = saver.list(config("t"))
+        next(listing)
+    listing.close()  # pyright: ignore[reportAttributeAccessIssue]  # it is a generator
 
 
 def test_a_saver_whose_loop_is_over_says_so() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from checkpointer import DualWriteSaver
 from checkpointer.saver import FENCE
 from storage.archiver import ArchiverPolicy
 from storage.dual import DualStorage, StorageOptions
-from storage.errors import CorruptRecord, Fenced, ForbiddenType
+from storage.errors import ArchiveUnavailable, CorruptRecord, Fenced, ForbiddenType, ThreadDeleted
 from storage.records import CheckpointQuery
 from storage.redis.checkpoints import RedisCheckpoints
 from storage.serde import encrypted, strict_serializer
@@ -86,7 +87,7 @@ async def values(saver: DualWriteSaver, thread: str) -> list[Any]:
 async def test_only_the_newest_checkpoints_stay_in_redis(both: DualStorage, saver: DualWriteSaver) -> None:
     configs = await fill(saver, "t", 12)
 
-    await saver.flush()
+    await saver.aflush()
 
     assert 2 == await hot(both, "t")
     assert list(reversed(range(12))) == await values(saver, "t")
@@ -100,7 +101,7 @@ async def test_only_the_newest_checkpoints_stay_in_redis(both: DualStorage, save
 async def test_an_evicted_thread_comes_back_when_it_is_used(both: DualStorage, saver: DualWriteSaver) -> None:
     configs = await fill(saver, "t", 5)
 
-    assert await saver.evict("t")
+    assert await saver.aevict("t")
     assert 0 == await hot(both, "t")
     assert list(reversed(range(5))) == await values(saver, "t")
 
@@ -118,12 +119,12 @@ async def test_an_evicted_thread_comes_back_when_it_is_used(both: DualStorage, s
 
 async def test_a_fork_of_an_archived_checkpoint_has_its_unchanged_values(saver: DualWriteSaver) -> None:
     configs = await fill(saver, "t", 8)
-    await saver.flush()
+    await saver.aflush()
     stored = empty_checkpoint()
     stored["channel_values"] = {"n": ["fork"], "same": ["long", "ago"]}
     stored["channel_versions"] = {"n": "0002.fork", "same": "0000"}
 
-    await saver.evict("t")
+    await saver.aevict("t")
     fork = await saver.aput(configs[1], stored, {"source": "fork", "step": 2}, {"n": "0002.fork"})
 
     found = await saver.aget_tuple(fork)
@@ -133,7 +134,7 @@ async def test_a_fork_of_an_archived_checkpoint_has_its_unchanged_values(saver: 
 
 async def test_writes_for_a_checkpoint_that_has_left_redis_join_those_in_the_archive(saver: DualWriteSaver) -> None:
     configs = await fill(saver, "t", 6)
-    await saver.flush()
+    await saver.aflush()
     await saver.aput_writes(configs[0], [("n", "too late"), ("__resume__", "new")], "task")
     await saver.aput_writes(configs[0], [("n", "other")], "task-2")
     expected = [("task", "__resume__", "new"), ("task", "n", 0), ("task-2", "n", "other")]
@@ -142,14 +143,14 @@ async def test_writes_for_a_checkpoint_that_has_left_redis_join_those_in_the_arc
         found = await saver.aget_tuple(configs[0])
         assert found is not None
         assert expected == found.pending_writes
-        await saver.evict("t")
+        await saver.aevict("t")
 
 
 async def test_a_graph_travels_back_across_both_tiers(saver: DualWriteSaver) -> None:
     graph = chain("a", "b", "c", "d").compile(checkpointer=saver)
     config = at(str(uuid4()))
     await graph.ainvoke({"seen": []}, config)
-    await saver.evict(config["configurable"]["thread_id"])
+    await saver.aevict(config["configurable"]["thread_id"])
 
     history = [snapshot async for snapshot in graph.aget_state_history(config)]
     after_b = next(snapshot for snapshot in history if snapshot.next == ("c",))
@@ -166,9 +167,9 @@ async def test_what_was_written_is_there_after_reopening_and_replaying(tiers: Op
         async with tiers.open() as storage:
             saver = DualWriteSaver(storage.checkpoints, storage=storage)
             await saver.aput_writes(configs[-1], [("n", 3)], "task")
-            await saver.flush()
+            await saver.aflush()
             assert [3, 2, 1, 0] == await values(saver, "t")
-            rows = await saver.query("SELECT count(), uniqExact(checkpoint_id) FROM gg_checkpoints FINAL")
+            rows = await saver.aquery("SELECT count(), uniqExact(checkpoint_id) FROM gg_checkpoints FINAL")
             assert [(4, 4)] == [tuple(row) for row in rows.rows]
 
 
@@ -220,42 +221,42 @@ async def test_a_channel_that_has_not_changed_for_months_outlives_retention(tier
 
 async def test_a_deleted_thread_is_gone_from_both_tiers(both: DualStorage, saver: DualWriteSaver) -> None:
     await fill(saver, "t", 4)
-    await saver.evict("t")
+    await saver.aevict("t")
 
     await saver.adelete_thread("t")
 
     assert [] == await values(saver, "t")  # the archive has not heard of it yet
-    await saver.flush()
+    await saver.aflush()
     assert [] == [one async for one in saver.alist(None)]
     await both.erase("thread", "t")
-    assert [(0,)] == [tuple(row) for row in (await saver.query("SELECT count() FROM gg_checkpoints")).rows]
+    assert [(0,)] == [tuple(row) for row in (await saver.aquery("SELECT count() FROM gg_checkpoints")).rows]
 
 
 async def test_eviction_forgets_neither_fences_nor_deletions(saver: DualWriteSaver) -> None:
     stored = empty_checkpoint()
     await saver.aput(at("fenced", **{FENCE: 5}), stored, {}, {})
-    await saver.evict("fenced")
+    await saver.aevict("fenced")
     with pytest.raises(Fenced):
         await saver.aput(at("fenced", **{FENCE: 4}), empty_checkpoint(), {}, {})
 
     for thread, evicted_before in (("deleted, then evicted", False), ("evicted, then deleted", True)):
         configs = await fill(saver, thread, 2)
         if evicted_before:
-            await saver.evict(thread)
+            await saver.aevict(thread)
         await saver.adelete_thread(thread)
-        await saver.evict(thread)
+        await saver.aevict(thread)
         await saver.aput(configs[-1], empty_checkpoint(), {}, {})
         assert await saver.aget_tuple(at(thread)) is None
 
 
 async def test_pruned_and_deleted_runs_are_gone_from_the_archive_too(saver: DualWriteSaver) -> None:
     configs = await fill(saver, "t", 6)
-    await saver.flush()
+    await saver.aflush()
 
     await saver.aprune(["t"])
     assert [5] == await values(saver, "t")
     assert await saver.aget_tuple(configs[0]) is None
-    await saver.flush()
+    await saver.aflush()
     assert [5] == await values(saver, "t")
     assert await saver.aget_tuple(configs[0]) is None
 
@@ -281,16 +282,59 @@ async def test_corrupt_bytes_are_an_error_that_names_the_key(both: DualStorage, 
     assert await saver.aget_tuple(at("t")) is not None
 
 
+async def test_a_thread_cannot_be_copied_to_one_that_was_deleted_since(saver: DualWriteSaver) -> None:
+    await fill(saver, "source", 2)
+    await fill(saver, "target", 1)
+    await saver.adelete_thread("target")
+    await fill(saver, "source", 4)
+
+    with pytest.raises(ThreadDeleted, match="copy to another thread id"):
+        await saver.acopy_thread("source", "target")
+    assert [] == await values(saver, "target")
+
+    await saver.acopy_thread("source", "fresh")
+    assert await values(saver, "source") == await values(saver, "fresh")
+
+
+async def test_what_is_in_redis_needs_no_archive(tiers: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process that does not hold the embedded archive."""
+
+    async def held() -> Any:
+        raise ArchiveUnavailable("another process has it", 7)
+
+    async with tiers.open() as storage:
+        saver = DualWriteSaver(storage.checkpoints, storage=storage)
+        configs = await fill(saver, "t", 6)
+        await storage.create_session("s", "user")
+        await storage.flush()
+        for part in (storage.checkpoints, storage.records):
+            monkeypatch.setattr(part, "_reader", held)
+
+        assert await saver.aget_tuple(at("t")) is not None
+        assert [5] == [one.checkpoint["channel_values"]["n"][0] async for one in saver.alist(at("t"), limit=1)]
+        assert ["s"] == [owner async for owner in storage.records.owners("session")]
+        assert await saver.aget_tuple(at("never")) is None
+        with pytest.raises(ArchiveUnavailable, match="process 7 holds it"):
+            await saver.aget_tuple(configs[0])
+
+
+class Shade(Enum):
+    """Nor is this."""
+
+    DARK = 1
+
+
 @dataclass
 class Secret:
     """Not among the types that may be loaded."""
 
     word: str
+    shade: Shade = Shade.DARK
 
 
 async def test_a_forbidden_type_is_named_with_the_setting_that_allows_it(both: DualStorage) -> None:
     strict = DualWriteSaver(both.checkpoints)
-    trusting = DualWriteSaver(both.checkpoints, allowed_types=[Secret])
+    trusting = DualWriteSaver(both.checkpoints, allowed_types=[Secret, Shade])
     stored = empty_checkpoint()
     stored["channel_values"], stored["channel_versions"] = {"x": Secret("word")}, {"x": "1"}
     config = await trusting.aput(at("t"), stored, {}, {"x": "1"})
@@ -298,7 +342,7 @@ async def test_a_forbidden_type_is_named_with_the_setting_that_allows_it(both: D
     found = await trusting.aget_tuple(config)
     assert found is not None
     assert Secret("word") == found.checkpoint["channel_values"]["x"]
-    with pytest.raises(ForbiddenType, match=r"t//.*/x.*Secret.*allowed_types"):
+    with pytest.raises(ForbiddenType, match=r"t//.*/x.*Shade, .*Secret.*allowed_types"):
         await strict.aget_tuple(config)
 
 
@@ -312,11 +356,11 @@ async def test_with_a_key_nothing_of_a_value_or_its_metadata_is_stored_in_clear(
         config: Any = {**at("t", run_id="run"), "metadata": {"mine": "s3cret-c"}}
         put = await saver.aput(config, stored, {}, {"small": "1", "long": "1"})
         await saver.aput_writes(put, [("x", "s3cret-d")], "task")
-        await saver.flush()
+        await saver.aflush()
 
         kept = repr(await storage.checkpoints.get("t", ""))
         rows = [
-            (await saver.query(f"SELECT * FROM {table}")).rows for table in ("gg_checkpoints", "gg_blobs", "gg_writes")
+            (await saver.aquery(f"SELECT * FROM {table}")).rows for table in ("gg_checkpoints", "gg_blobs", "gg_writes")
         ]
         assert "s3cret" not in kept + repr(rows)
         assert ["t"] == [
@@ -334,7 +378,7 @@ async def test_archiving_goes_on_while_many_threads_write(tiers: Opened) -> None
         await asyncio.gather(*(fill(saver, f"t{number}", 20) for number in range(8)))
         for number in range(8):
             assert list(reversed(range(20))) == await values(saver, f"t{number}")
-        await saver.flush()
+        await saver.aflush()
         assert 160 == len([one async for one in saver.alist(None)])
         assert 160 == len([one async for one in saver.alist(None, limit=500)])
         assert 7 == len([one async for one in saver.alist(None, limit=7)])

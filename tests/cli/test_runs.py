@@ -58,7 +58,7 @@ def kept(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> Kept:
     stores = Kept()
     for module in ("goalgraph.application", "goalgraph.cli.runs"):
         monkeypatch.setattr(f"{module}.open_stores", stores.open)
-    (command.folder / ".goalgraph").mkdir()
+    command.file(".goalgraph/format", "")
     return stores
 
 

@@ -11,6 +11,7 @@ from goalgraph.stores import open_stores
 from planner.plan import CandidatePlan
 from storage import BlobNotFound, DualStorage, FsspecBlobStore
 
+
 @action
 async def write_much(letter: str) -> str:
     """Return more than a record takes."""

@@ -34,7 +34,7 @@ async def test_an_archive_that_is_down_at_the_start_gets_everything_later(
     async with open_saver(redis.url, archive) as saver:
         await run_steps(saver, "evicted", range(3))
         await everywhere(saver, "evicted")
-        assert await saver.evict("evicted")
+        assert await saver.aevict("evicted")
     own_clickhouse.kill()
 
     with caplog.at_level(logging.WARNING):
@@ -46,7 +46,7 @@ async def test_an_archive_that_is_down_at_the_start_gets_everything_later(
             with pytest.raises(ArchiveUnavailable):
                 await newest_step(saver, "evicted")
             with pytest.raises(ArchiveUnavailable):
-                await saver.flush(0.5)
+                await saver.aflush(0.5)
             own_clickhouse.start()
 
             assert whole("t", range(5)) == await everywhere(saver, "t")
@@ -71,7 +71,7 @@ async def test_ten_thousand_writes_wait_for_the_archive_and_arrive_once(
     redis: RedisServer, clickhouse: ClickHouseHttp, archive: str
 ) -> None:
     async with open_saver(redis.url, archive) as saver:
-        await saver.flush()
+        await saver.aflush()
         clickhouse.pause()
         threads = [f"t{number}" for number in range(THREADS)]
         await asyncio.gather(*(run_steps(saver, thread, range(STEPS // THREADS)) for thread in threads))
@@ -82,12 +82,12 @@ async def test_ten_thousand_writes_wait_for_the_archive_and_arrive_once(
 
         await eventually(noticed, "the metrics tell of it")
         clickhouse.resume()
-        await saver.flush()
+        await saver.aflush()
 
         for thread in threads[::10]:
             assert whole(thread, range(STEPS // THREADS)) == await everywhere(saver, thread)
         for table in ("gg_checkpoints", "gg_writes"):
-            rows = await saver.query(
+            rows = await saver.aquery(
                 "SELECT thread_id, arrayMap(one -> one.1, arraySort(one -> one.2, groupArray((checkpoint_id, ver))))"
                 f" FROM {table} FINAL GROUP BY thread_id"
             )
@@ -102,7 +102,7 @@ async def test_a_slow_archive_does_not_slow_writers(
         await run_steps(saver, "warm", range(200))
         seconds = {}
         for slowness in (0.0, 0.3):
-            await saver.flush()
+            await saver.aflush()
             clickhouse.slow_inserts(slowness)
             thread, batches = uuid4().hex, saver.storage.archiver.metrics().batches
             start = time.perf_counter()

@@ -23,7 +23,7 @@ def set_clock_back(redis: RedisServer, thread: str) -> None:
 
 async def versions(saver: DualWriteSaver, thread: str) -> list[int]:
     """Of the rows in the archive, in the order of the steps."""
-    rows = await saver.query(
+    rows = await saver.aquery(
         "SELECT ver FROM gg_checkpoints FINAL WHERE thread_id = {thread:String} ORDER BY checkpoint_id",
         {"thread": thread},
     )
@@ -51,7 +51,7 @@ async def test_a_deletion_wins_over_older_rows_and_loses_to_newer_ones(redis: Re
     async with open_saver(redis.url, archive) as saver:
         set_clock_back(redis, "t")
         await run_steps(saver, "t", range(3))
-        await saver.flush()
+        await saver.aflush()
         await saver.adelete_thread("t")
         assert [] == await list_steps(saver, "t")
         await run_steps(saver, "t", range(3, 6))
@@ -69,7 +69,7 @@ async def test_a_new_redis_whose_clock_is_behind_the_archive_hides_nothing(tmp_p
             set_clock_back(old, "t")
             await run_steps(saver, "t", range(3))
             await saver.adelete_thread("t")
-            await saver.flush()
+            await saver.aflush()
 
     with RedisServer(tmp_path / "new", tcp=True) as new:
         async with open_saver(new.url, archive) as saver:

@@ -51,7 +51,7 @@ async def test_a_thread_that_is_evicted_while_it_is_listed_is_listed_whole(
 ) -> None:
     async with open_saver(redis.url, archive) as saver:
         await run_steps(saver, "t", range(6))
-        meanwhile(monkeypatch, saver, "ids", lambda: saver.evict("t"), after=True)
+        meanwhile(monkeypatch, saver, "ids", lambda: saver.aevict("t"), after=True)
 
         assert whole("t", range(6)) == await list_steps(saver, "t")
 
@@ -60,9 +60,9 @@ async def test_checkpoints_that_are_trimmed_while_they_are_listed_are_listed(
     redis: RedisServer, archive: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_saver(redis.url, archive) as saver:
-        await saver.flush()
+        await saver.aflush()
         await run_steps(saver, "t", range(20))
-        meanwhile(monkeypatch, saver, "ids", saver.flush, after=True)
+        meanwhile(monkeypatch, saver, "ids", saver.aflush, after=True)
 
         assert whole("t", range(20)) == await list_steps(saver, "t")
 
@@ -73,11 +73,11 @@ async def test_what_comes_back_from_the_archive_does_not_stand_before_what_is_ne
     """Between reading the archive and taking the checkpoint back, the thread goes on and is evicted again."""
     async with open_saver(redis.url, archive) as saver:
         await run_steps(saver, "t", range(3))
-        await saver.evict("t")
+        await saver.aevict("t")
 
         async def go_on() -> None:
             await run_steps(saver, "t", [3], root=0)
-            assert await saver.evict("t")
+            assert await saver.aevict("t")
 
         meanwhile(monkeypatch, saver, "restore", go_on)
         assert await newest_step(saver, "t") in {step("t", n, root=0, written=True) for n in (2, 3)}
@@ -91,7 +91,7 @@ async def test_what_comes_back_from_the_archive_does_not_bring_a_deleted_thread_
 ) -> None:
     async with open_saver(redis.url, archive) as saver:
         await run_steps(saver, "t", range(3))
-        await saver.evict("t")
+        await saver.aevict("t")
         meanwhile(monkeypatch, saver, "restore", lambda: saver.adelete_thread("t"))
         await newest_step(saver, "t")
 
@@ -102,7 +102,7 @@ async def test_what_comes_back_from_the_archive_does_not_bring_a_deleted_thread_
 async def test_an_evicted_thread_that_is_deleted_takes_a_new_chain(redis: RedisServer, archive: str) -> None:
     async with open_saver(redis.url, archive) as saver:
         await run_steps(saver, "t", range(3))
-        await saver.evict("t")
+        await saver.aevict("t")
         await saver.adelete_thread("t")
         assert [] == await list_steps(saver, "t")
         await run_steps(saver, "t", range(4, 6))
@@ -117,7 +117,7 @@ async def test_writes_that_come_after_their_checkpoint_was_evicted_are_read_with
     async with open_saver(redis.url, archive) as saver:
         await put_step(saver, "t", 0, parent=None, root=0)
         await saver.aput_writes(at("t", 0), [("out", "first")], "another task")
-        await saver.evict("t")
+        await saver.aevict("t")
         clickhouse.hold_inserts()  # what is written from now on is in Redis only
         await write_step(saver, "t", 0)
         await saver.aput_writes(at("t", 0), [("out", "second")], "another task")

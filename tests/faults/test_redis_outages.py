@@ -91,7 +91,7 @@ async def test_during_an_outage_calls_raise_soon_and_the_same_saver_works_afterw
             with pytest.raises(StorageUnavailable, match="does not answer"):
                 await bounded(call)
         with pytest.raises(StorageUnavailable):
-            await bounded(saver.flush(1.0))
+            await bounded(saver.aflush(1.0))
         redis.start()
 
         await put_step(saver, "t", 3, parent=2, root=0)

@@ -39,7 +39,7 @@ async def test_the_second_process_of_an_embedded_pair_goes_on_and_takes_the_arch
     async with open_saver(data_dir=folder) as saver:
         await run_steps(saver, "evicted", range(3))
         await everywhere(saver, "evicted")
-        assert await saver.evict("evicted")
+        assert await saver.aevict("evicted")
     owner = await start(None, None, folder=folder, stop="before", thread="t")
     await owner.until("stopped")
 

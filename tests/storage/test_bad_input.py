@@ -161,15 +161,13 @@ async def test_a_clickhouse_that_is_not_there_stops_nobody_from_writing(
             await storage.checkpoints.get("it may be in the archive", "")
         with pytest.raises(ArchiveUnavailable, match="does not answer"):
             await storage.flush(1.0)
-    assert "what is written waits in Redis until it does" in caplog.text
+    assert "what is written waits in Redis until then" in caplog.text
     assert "secret" not in caplog.text
 
 
 async def test_a_full_outbox_says_so_and_what_to_do(tmp_path: Path, redis_url: str) -> None:
     with ClickHouseHttp(tmp_path / "archive") as server:
-        options = StorageOptions(
-            redis_url=redis_url, key_prefix=uuid4().hex, archive_url=server.url(), outbox_limit=20
-        )
+        options = StorageOptions(redis_url=redis_url, key_prefix=uuid4().hex, archive_url=server.url(), outbox_limit=20)
         async with asyncio.timeout(DEADLINE), DualStorage.open(options) as storage:
             server.pause()
             with pytest.raises(OutboxFull, match="bring the archive back, or raise the limit") as raised:

@@ -116,7 +116,7 @@ SAME = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", SAME, ids=lambda value: repr(value)[:30])
+@pytest.mark.parametrize("value", SAME, ids=lambda value: type(value).__name__)
 def test_a_value_comes_back_as_it_was(mine: ValueCodec, value: object) -> None:
     back = mine.load(mine.dump(value), "key")
 
@@ -137,7 +137,6 @@ def test_a_value_comes_back_as_it_was(mine: ValueCodec, value: object) -> None:
         ("half \ud83d", "half ?"),
         (datetime(2026, 7, 1, tzinfo=ZoneInfo("UTC")), datetime(2026, 7, 1, tzinfo=UTC)),
     ],
-    ids=repr,
 )
 def test_what_changes_on_the_way_is_what_langgraph_changes(mine: ValueCodec, value: object, back: object) -> None:
     loaded = mine.load(mine.dump(value), "key")
@@ -156,7 +155,7 @@ def test_arrays_come_back_and_can_be_written_to(mine: ValueCodec, order: Any) ->
     back[0, 0] = 9
 
 
-@pytest.mark.parametrize("value", [2**64, 1j, np.float64(1), object(), print, {frozenset(): 1}], ids=repr)
+@pytest.mark.parametrize("value", [2**64, 1j, np.float64(1), object(), print, {frozenset(): 1}])
 def test_what_has_no_encoding_is_refused_when_it_is_written(mine: ValueCodec, value: object) -> None:
     """Never pickled."""
     with pytest.raises(TypeError):
@@ -181,9 +180,7 @@ def test_paths_of_python_3_13_load_in_every_version() -> None:
 # -------------------------------------------------------------------------------------------------------- forbidden
 
 
-@pytest.mark.parametrize(
-    "value", [Colour.RED, Point(1, 2), Pair(1, "b"), MODEL, Names(["a"]), Stamp(2026, 1, 2)], ids=repr
-)
+@pytest.mark.parametrize("value", [Colour.RED, Point(1, 2), Pair(1, "b"), MODEL, Names(["a"]), Stamp(2026, 1, 2)])
 @pytest.mark.parametrize("wrap", [lambda v: v, lambda v: [{"deep": v}], _DeltaSnapshot, lambda v: Send("n", v)])
 def test_a_type_that_is_not_allowed_is_named_with_key_and_setting(value: object, wrap: Callable[[Any], Any]) -> None:
     for plain in (codec(), codec(key=KEY)):
@@ -194,7 +191,7 @@ def test_a_type_that_is_not_allowed_is_named_with_key_and_setting(value: object,
         assert "GOALGRAPH_STORAGE__ALLOWED_TYPES" in str(caught.value)
 
 
-@pytest.mark.parametrize("allowed", [Colour, (__name__, "Colour"), f"{__name__}:Colour"], ids=repr)
+@pytest.mark.parametrize("allowed", [Colour, (__name__, "Colour"), f"{__name__}:Colour"])
 def test_a_type_is_allowed_as_class_pair_or_text(allowed: Any) -> None:
     assert Colour.RED is codec(allowed).load(codec().dump(Colour.RED), "key")
 

@@ -205,8 +205,10 @@ class RedisCluster3:
     def _join(self) -> None:
         """Introduce every node to every other, which is faster than leaving it to gossip."""
         for number, node in enumerate(self.nodes):
-            with node.client() as client:
+            with node.client() as client:  # first all of them: a node that knows another one takes no epoch
                 client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+        for number, node in enumerate(self.nodes):
+            with node.client() as client:
                 slots = range(16_384 * number // 3, 16_384 * (number + 1) // 3)
                 client.execute_command("CLUSTER ADDSLOTS", *slots)
                 for other in self.nodes[number + 1 :]:

@@ -113,10 +113,10 @@ def whole(thread: str, numbers: Collection[int]) -> list[Step]:
 
 async def everywhere(saver: DualWriteSaver, thread: str) -> list[Step]:
     """Archive all, and return what both tiers say, which has to be what the archive says alone."""
-    await saver.flush()
+    await saver.aflush()
     both = await list_steps(saver, thread)
     if both:
-        assert await saver.evict(thread), "not all of it is archived"
+        assert await saver.aevict(thread), "not all of it is archived"
     alone = await list_steps(saver, thread)
     assert both == alone, "the archive has something else than both tiers"
     newest = await newest_step(saver, thread)

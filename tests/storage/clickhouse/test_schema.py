@@ -14,7 +14,15 @@ from tests.support.archived import checkpoint, entry, version
 from tests.support.clickhouse_http import GUEST, GUEST_PASSWORD, ClickHouseHttp
 
 TABLES = {"gg_blobs", "gg_checkpoints", "gg_records", "gg_schema", "gg_tombstones", "gg_writes"}
-VIEWS = {"gg_action_failures", "gg_cost_per_day", "gg_entries", "gg_runs", "gg_runs_per_day", "gg_step_latency"}
+VIEWS = {
+    "gg_action_failures",
+    "gg_cost_per_day",
+    "gg_entries",
+    "gg_history",
+    "gg_runs",
+    "gg_runs_per_day",
+    "gg_step_latency",
+}
 
 
 def new_database(clickhouse: ClickHouseHttp) -> str:
