@@ -66,7 +66,7 @@ class ArchiveHandle:
             logger.warning("process %s holds the archive and archives for all; this one goes on with Redis", owner)
             self._told = True
         raise ArchiveUnavailable(
-            "what is asked for may be in the archive, which is open in another process; ask there, or when it has ended",
+            "it may be in the archive, which another process has open; ask there, or when that has ended",
             owner,
         )
 

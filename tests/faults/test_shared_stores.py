@@ -33,7 +33,7 @@ async def test_processes_that_archive_at_once_store_each_record_once(
 
 
 async def test_the_second_process_of_an_embedded_pair_goes_on_and_takes_the_archive_over(
-    start: Start, short_folder: Path
+    start: Start, short_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = short_folder / "data"
     async with open_saver(data_dir=folder) as saver:
@@ -49,6 +49,9 @@ async def test_the_second_process_of_an_embedded_pair_goes_on_and_takes_the_arch
         with pytest.raises(ArchiveUnavailable) as refused:
             await newest_step(saver, "evicted")
         assert refused.value.owner == owner.process.pid
+        with pytest.raises(ArchiveUnavailable):
+            await newest_step(saver, "evicted")
+        assert 1 == caplog.text.count(f"process {owner.process.pid} holds the archive")
         acknowledged = await owner.kill()
 
         async def taken_over() -> bool:
