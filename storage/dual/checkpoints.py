@@ -103,8 +103,8 @@ class TieredCheckpoints:
         if elsewhere and not keys:
             with suppress(ArchiveUnavailable):  # then a writer that was idle for a week is not known to be late
                 async with aclosing(self._archived(query, set())) as rows:
-                    async for stored in rows:
-                        newest = _id(stored)
+                    first = await anext(rows, None)
+                    newest = "" if first is None else _id(first)
         await self.hot.delete_thread(thread_id, newest)
         self._notify()
 

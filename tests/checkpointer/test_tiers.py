@@ -17,7 +17,7 @@ from storage.archiver import ArchiverPolicy
 from storage.dual import DualStorage, StorageOptions
 from storage.errors import ArchiveUnavailable, CorruptRecord, Fenced, ForbiddenType, ThreadDeleted
 from storage.records import CheckpointQuery
-from storage.redis.checkpoints import RedisCheckpoints
+from storage.redis import Keys, RedisCheckpoints, RedisClient
 from storage.serde import encrypted, strict_serializer
 from tests.checkpointer.test_graphs import chain
 from tests.support.open_savers import Places, empty
@@ -82,6 +82,31 @@ async def hot(storage: DualStorage, thread: str) -> int:
 
 async def values(saver: DualWriteSaver, thread: str) -> list[Any]:
     return [one.checkpoint["channel_values"]["n"][0] async for one in saver.alist(at(thread))]
+
+
+async def test_put_put_writes_and_get_are_one_round_trip_each(places: Places) -> None:
+    client = await RedisClient.open(places.redis, keys=Keys(uuid4().hex), cold=False)
+    saver = DualWriteSaver(RedisCheckpoints(client))
+    await fill(saver, "t", 1)
+    await saver.aget_tuple(at("t"))  # Redis knows the scripts from here on
+
+    async def calls() -> int:
+        stats: Any = await client.server.info("commandstats")
+        return sum(
+            stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "eval", "multi", "watch")
+        )
+
+    seen: list[int] = []
+    before = await calls()
+    config = await saver.aput(at("t"), empty_checkpoint(), {"source": "loop"}, {})
+    seen.append(await calls() - before)
+    await saver.aput_writes(config, [("a", 1), ("b", [2]), ("__interrupt__", 3)], "task")
+    seen.append(await calls() - before)
+    await saver.aget_tuple(at("t"))
+    seen.append(await calls() - before)
+    await client.aclose()
+
+    assert [1, 2, 3] == seen
 
 
 async def test_only_the_newest_checkpoints_stay_in_redis(both: DualStorage, saver: DualWriteSaver) -> None:
