@@ -62,7 +62,7 @@ def throughput(size: Size) -> dict[str, float]:
         data = folder()
         async with open_redis(DataDirectory(data)) as address:
             client = await RedisClient.open(address)
-            saver = DualWriteSaver(RedisCheckpoints(client))
+            saver = DualWriteSaver(RedisCheckpoints(client, outbox_limit=1_000_000))
             await write(saver, size)
             saver.close()
             await client.aclose()

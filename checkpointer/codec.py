@@ -18,6 +18,8 @@ from storage.serde import ValueCodec
 
 INLINE_TEXT = 256
 """Characters; a longer text becomes a blob of its own, stored once for all checkpoints that have it."""
+MOST_REACH = 2**31 - 1
+"""What a column of the archive holds."""
 SCALARS = (type(None), bool, int, float)
 PLAIN_LABELS = frozenset({"run_id"})
 """Metadata that are no secret: an encrypted checkpoint can still be found by its run."""
@@ -158,8 +160,15 @@ def matches(wanted: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
 
 def _reach(metadata: Mapping[str, Any]) -> int:
     """Return how many ancestors a delta channel is rebuilt from."""
-    counters = cast("Mapping[str, Sequence[int]]", metadata.get("counters_since_delta_snapshot") or {})
-    return max((int(supersteps) + 1 for _, supersteps in counters.values()), default=0)
+    counters = metadata.get("counters_since_delta_snapshot")
+    reach = 0
+    for pair in cast("Mapping[str, object]", counters).values() if isinstance(counters, Mapping) else ():
+        match pair:
+            case [int(), int(supersteps)]:
+                reach = max(reach, supersteps + 1)
+            case _:
+                pass  # metadata are the user's, who may call anything by this name
+    return min(reach, MOST_REACH)
 
 
 def _is_small(value: object) -> bool:

@@ -77,9 +77,9 @@ class _Thread:
     fence: int = 0
     deleted: str = ""
     """The newest checkpoint id when the thread was deleted."""
-    late: set[str] = field(default_factory=set[str])
+    late: set[CheckpointKey] = field(default_factory=set[CheckpointKey])
     """Checkpoints that came from a run of the deleted thread."""
-    removed: set[str] = field(default_factory=set[str])
+    removed: set[CheckpointKey] = field(default_factory=set[CheckpointKey])
     """Checkpoints that were deleted one by one."""
 
     def claim(self, thread_id: str, token: int | None) -> None:
@@ -93,7 +93,9 @@ class _Thread:
     def follows_deletion(self, record: CheckpointRecord) -> bool:
         """Whether a checkpoint belongs to a run that the deletion of its thread ended."""
         own, parent = record.key.checkpoint_id, record.parent_id
-        return own <= self.deleted or (parent is not None and (parent <= self.deleted or parent in self.late))
+        if own <= self.deleted or parent is None:
+            return own <= self.deleted
+        return parent <= self.deleted or record.key._replace(checkpoint_id=parent) in self.late
 
     def stored(self, key: CheckpointKey) -> StoredCheckpoint:
         """Put a checkpoint together."""
@@ -121,20 +123,19 @@ class MemoryCheckpoints:
         key = record.key
         thread = self._threads.setdefault(key.thread_id, _Thread())
         if thread.follows_deletion(record):
-            thread.late.add(key.checkpoint_id)
+            thread.late.add(key)
             thread.writes.pop(key, None)
             return
         thread.claim(key.thread_id, fence)
         for blob in blobs:
             thread.blobs.setdefault((key.checkpoint_ns, blob.channel, blob.version), blob.value)
         thread.records[key] = record
-        thread.removed.discard(key.checkpoint_id)
+        thread.removed.discard(key)
 
     async def put_writes(self, key: CheckpointKey, writes: Sequence[WriteRecord], *, fence: int | None = None) -> None:
         """Store writes: the first of an index stays, the last of an index below 0."""
         thread = self._threads.setdefault(key.thread_id, _Thread())
-        own = key.checkpoint_id
-        if own <= thread.deleted or own in thread.late or own in thread.removed:
+        if key.checkpoint_id <= thread.deleted or key in thread.late or key in thread.removed:
             return
         thread.claim(key.thread_id, fence)
         stored = thread.writes.setdefault(key, {})
@@ -185,7 +186,7 @@ class MemoryCheckpoints:
             thread = self._threads.setdefault(key.thread_id, _Thread())
             thread.records.pop(key, None)
             thread.writes.pop(key, None)
-            thread.removed.add(key.checkpoint_id)
+            thread.removed.add(key)
         for thread in {key.thread_id: self._threads[key.thread_id] for key in keys}.values():
             needed = {
                 (key.checkpoint_ns, channel, version)

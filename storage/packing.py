@@ -51,7 +51,7 @@ def unpack(packed: bytes, key: str) -> list[bytes]:
 
 def pack_map(items: Mapping[str, str]) -> bytes:
     """Join names and texts, in turn."""
-    return pack(part.encode("utf-8", "surrogatepass") for item in items.items() for part in item)
+    return pack(_bytes(part) for item in items.items() for part in item)
 
 
 def unpack_map(packed: bytes, key: str) -> dict[str, str]:
@@ -83,10 +83,10 @@ def pack_checkpoint(record: CheckpointRecord) -> bytes:
     return pack(
         (
             FORMAT,
-            (record.parent_id or "").encode(),
-            record.body.type.encode(),
+            _bytes(record.parent_id or ""),
+            _bytes(record.body.type),
             record.body.body,
-            record.metadata.type.encode(),
+            _bytes(record.metadata.type),
             record.metadata.body,
             pack_map(record.labels),
             str(record.reach).encode(),
@@ -117,7 +117,8 @@ def unpack_checkpoint(key: CheckpointKey, packed: bytes, refs: Mapping[str, str]
 
 def pack_write(write: WriteRecord) -> bytes:
     """Everything of a write but its task and index."""
-    return pack((FORMAT, write.task_path.encode(), write.channel.encode(), write.value.type.encode(), write.value.body))
+    texts = map(_bytes, (write.task_path, write.channel, write.value.type))
+    return pack((FORMAT, *texts, write.value.body))
 
 
 def unpack_write(task_id: str, idx: int, packed: bytes, name: str) -> WriteRecord:
@@ -133,3 +134,8 @@ def unpack_write(task_id: str, idx: int, packed: bytes, name: str) -> WriteRecor
         channel=text(channel, name),
         value=Value(text(kind, name), body),
     )
+
+
+def _bytes(part: str) -> bytes:
+    """Encode as `text` decodes: half of a surrogate pair is a character of Python too."""
+    return part.encode("utf-8", "surrogatepass")

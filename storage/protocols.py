@@ -130,6 +130,7 @@ class Archive(Protocol):
 
         Raises:
             ArchiveUnavailable: it may be there in part; insert it again.
+            ValueError: a row has no form in the archive, and nothing was stored.
         """
         ...
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import isfinite
 from typing import Literal, NamedTuple
 
 DocumentKind = Literal["session", "context", "conversation", "run", "task"]
@@ -117,9 +118,14 @@ class Change:
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
     """Facts in plain text to query by (status, user, action); never a user's content."""
     increments: Mapping[str, float] = field(default_factory=dict[str, float])
-    """Added to the counters of a document."""
+    """Added to the counters of a document; finite."""
     must: Literal["exist", "be_new"] | None = None
     """Refuse (`append` returns `None`) unless the owner exists, or does not yet."""
+
+    def __post_init__(self) -> None:
+        for name, amount in self.increments.items():
+            if not isfinite(amount):
+                raise ValueError(f"counter {name!r} cannot be increased by {amount}; only by a finite number")
 
 
 def of_one_log(changes: Sequence[Change]) -> Change:

@@ -49,7 +49,7 @@ def people() -> Console:
 
 def complain(message: str) -> None:
     """Say what is wrong."""
-    people().print(Text.assemble(("error: ", "bold red"), message))
+    people().print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
 from goalgraph.cli.exits import CommandError, Exit
@@ -39,7 +40,7 @@ class Place:
         try:
             StorageSettings.model_validate(given)
         except ValidationError as error:
-            raise CommandError("\n".join(_said(one["msg"]) for one in error.errors())) from None
+            raise CommandError("\n".join(_said(one) for one in error.errors())) from None
         storage = settings.storage.model_copy(update=given)
         return settings.model_copy(update={"storage": storage, "data_dir": self.data_dir or settings.data_dir})
 
@@ -60,7 +61,7 @@ def read_settings(model: str | None = None, base_url: str | None = None) -> Sett
     try:
         settings = Settings()
     except ValidationError as error:
-        lines = [f"the setting {_name(one['loc'])} is wrong: {_said(one['msg'])}" for one in error.errors()]
+        lines = [f"the setting {_name(one['loc'])} is wrong: {_said(one)}" for one in error.errors()]
         raise CommandError("\n".join(lines)) from None
     except SettingsError as error:  # what should be JSON is none; its message only names the field
         field = re.search(r'field "(\w+)"', str(error))
@@ -87,7 +88,7 @@ async def told(opening: AbstractAsyncContextManager[T], settings: Settings) -> A
                 raise CommandError(f"{error}{_setting(error, settings.storage)}") from None
             yield opened
     except StorageError as error:
-        raise CommandError(str(error), Exit.FAILED) from None
+        raise CommandError(f"{error}{_setting(error, settings.storage)}", Exit.FAILED) from None
 
 
 def program() -> str:
@@ -103,14 +104,16 @@ def _name(path: "tuple[int | str, ...] | list[str]") -> str:
     return name if name.startswith(("GOALGRAPH_", "OPENAI_")) else f"GOALGRAPH_{name}"
 
 
-def _said(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def _said(error: ErrorDetails) -> str:
+    if error["type"] == "time_delta_parsing":
+        return "it is no duration; write P7D for seven days, or PT12H for twelve hours"
+    return error["msg"].removeprefix("Value error, ")
 
 
-def _setting(error: StorageRefused, storage: StorageSettings) -> str:
-    """Name the setting whose server refused."""
+def _setting(error: StorageError, storage: StorageSettings) -> str:
+    """Name the setting that has the URL which `error` is about."""
     for name in ("redis_url", "archive_url"):
         url: str | None = getattr(storage, name)
         if url and re.split("://|@", url)[-1] in str(error):
-            return f" (GOALGRAPH_STORAGE__{name.upper()})"
+            return f" (the setting GOALGRAPH_STORAGE__{name.upper()})"
     return ""

@@ -85,7 +85,8 @@ async def executed(
     """Run a plan that has been validated, showing how it goes and how it ends; `quiet` leaves out what it returned.
 
     Raises:
-        CommandError: a store failed, so that the run could not be advanced.
+        StorageError: a store failed, so that the run could not be advanced.
+        CommandError: the run could not be recorded, so it was not started.
     """
     if dry_run:
         return _preview(await planner.execute_plan(plan, user_inputs=inputs, dry_run=True), console)
@@ -93,7 +94,9 @@ async def executed(
         handle = await planner.execute_background(plan, user_inputs=inputs, on_event=progress)
         with _interrupt_means(handle.cancel) as interrupted:
             result = await handle.wait()
-    if isinstance(handle.error, StorageError | RunNotRecorded):
+    if isinstance(handle.error, StorageError):
+        raise handle.error
+    if isinstance(handle.error, RunNotRecorded):
         raise CommandError(str(handle.error), Exit.FAILED)
     show_result(result, console, outputs=not quiet)
     if not quiet and result.outcomes:

@@ -3,13 +3,14 @@
 # ruff: noqa: S608 - statements are put together from constants; values are always bound
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self, cast
 
 from storage.clickhouse.client import ANSWER_SECONDS, CONNECT_SECONDS, ClickHouseClient, Rows, in_process, server
-from storage.clickhouse.reader import THREAD_TABLES, Reader
+from storage.clickhouse.reader import THREAD_TABLES, IdleOwner, Reader
 from storage.clickhouse.rows import inserts, version_at
 from storage.clickhouse.schema import Layout, migrate
 from storage.errors import StorageRefused
@@ -30,8 +31,11 @@ KEYS = 1_000
 """Of checkpoints that are found together in a scan: finding some of all threads costs as much as finding many."""
 PAGE = 32
 """Checkpoints that are read together in a scan, with their blobs."""
-ERASED_TOGETHER = 200
-"""Owners in one `DELETE`, which costs the same for one as for many."""
+DROPPED_TOGETHER = 50
+"""Owners in one `DELETE`, which costs the same for one as for many; few, so that they are looked at just before."""
+
+Spare = Callable[[Sequence[str]], Awaitable[AbstractSet[str]]]
+"""Says which of some owners are still in use."""
 
 _READS = re.compile(r"(?:SELECT|WITH|SHOW|DESCRIBE|DESC|EXPLAIN|EXISTS)\b", re.IGNORECASE)
 _WRITES_A_FILE = re.compile(r"\bINTO\s+OUTFILE\b", re.IGNORECASE)
@@ -113,6 +117,9 @@ class ClickHouseArchive:
     async def erase(self, kind: OwnerKind, owner: str, *, at: datetime, upto: int | None = None) -> None:
         """Remove the rows of an owner for good: a tombstone hides them at once, then they are deleted.
 
+        Deleting or pruning single checkpoints only hides them; their writes, and blobs that nothing refers to any more,
+        go here and with `drop`.
+
         Args:
             kind: A kind of record, or `"thread"`.
             owner: Whose.
@@ -124,24 +131,51 @@ class ClickHouseArchive:
         last = await self._reader.deleted_upto(kind, owner) if upto is None else upto
         if last:
             await self.insert(Batch(tombstones=[Tombstone(cast("Kind", kind), owner, last, at)]))
-            await self._delete(kind, [owner], last)
+            await self._delete(kind, {owner: last})
 
-    async def retain(self, idle_for: timedelta, *, now: datetime) -> int:
-        """Remove every owner of which nothing has changed for `idle_for`, as a whole, and return how many.
+    async def retain(self, idle_for: timedelta, *, now: datetime, spare: Spare | None = None) -> list[str]:
+        """Remove every owner of which nothing has changed for `idle_for`, as a whole, and return their names.
 
-        What has one id goes together: a thread, its run, and the run's events. A row that is old stays while its owner
-        is in use: a channel that does not change is old and needed.
+        Args:
+            idle_for: Reckoned from the last change that is archived.
+            now: When it is.
+            spare: Asked for the owners that are in use nevertheless, some at a time, just before they go; without
+                it, an owner that was only read lately goes too.
+        """
+        dropped: list[str] = []
+        idle = await self.idle(idle_for, now=now)
+        for start in range(0, len(idle), DROPPED_TOGETHER):
+            some = idle[start : start + DROPPED_TOGETHER]
+            spared = await spare([each.owner for each in some]) if spare else frozenset[str]()
+            dropped += await self.drop([each for each in some if each.owner not in spared], at=now)
+        return dropped
+
+    async def idle(self, idle_for: timedelta, *, now: datetime) -> list[IdleOwner]:
+        """Name the owners of which nothing has changed for `idle_for`.
+
+        What has one id counts together: a thread, its run, and the run's events. A row that is old is no matter while
+        its owner is in use: a channel that does not change is old and needed.
         """
         cutoff = version_at(now - idle_for)
         await self._ready()
-        idle = await self._reader.idle(cutoff)
-        for start in range(0, len(idle), ERASED_TOGETHER):
-            some = idle[start : start + ERASED_TOGETHER]
-            stones = [Tombstone(cast("Kind", kind), owner, cutoff - 1, now) for owner, kinds in some for kind in kinds]
-            await self.insert(Batch(tombstones=stones))
-            for kind in sorted({kind for _, kinds in some for kind in kinds}):
-                await self._delete(kind, [owner for owner, kinds in some if kind in kinds], cutoff - 1)
-        return len(idle)
+        return await self._reader.idle(cutoff)
+
+    async def drop(self, idle: Sequence[IdleOwner], *, at: datetime) -> list[str]:
+        """Remove owners as `idle` named them, but for those that have changed since; return who went.
+
+        Of what is archived of them from now on, nothing is hidden.
+        """
+        await self._ready()
+        known = {each.owner: each for each in idle}
+        if not known:
+            return []
+        now = await self._reader.idle(max(each.newest for each in idle) + 1, list(known))
+        some = [each for each in now if each == known[each.owner]]
+        stones = [Tombstone(cast("Kind", kind), each.owner, each.newest, at) for each in some for kind in each.kinds]
+        await self.insert(Batch(tombstones=stones))
+        for kind in sorted({kind for each in some for kind in each.kinds}):
+            await self._delete(kind, {each.owner: each.newest for each in some if kind in each.kinds})
+        return [each.owner for each in some]
 
     async def compact(self) -> None:
         """Merge what came in many batches now, which the engine does by itself in time: about a fifth of the bytes."""
@@ -149,19 +183,18 @@ class ClickHouseArchive:
         for table in (*THREAD_TABLES, "gg_records", "gg_tombstones"):
             await self.client.command(f"OPTIMIZE TABLE {table} FINAL")
 
-    async def _delete(self, kind: OwnerKind, owners: Sequence[str], upto: int) -> None:
-        bound = {"owners": list(owners), "upto": upto}
+    async def _delete(self, kind: OwnerKind, upto: Mapping[str, int]) -> None:
+        """Delete the rows of owners, of each up to a version."""
+        bound = {"owners": list(upto), "upto": list(upto.values()), "kind": kind}
+        theirs = (
+            "{0} IN {{owners:Array(String)}} AND ver <= {{upto:Array(UInt64)}}[indexOf({{owners:Array(String)}}, {0})]"
+        )
         if kind != "thread":
-            await self.client.command(
-                "DELETE FROM gg_records WHERE kind = {kind:String} AND owner IN {owners:Array(String)}"
-                " AND ver <= {upto:UInt64}",
-                {**bound, "kind": kind},
-            )
+            where = f"kind = {{kind:String}} AND {theirs.format('owner')}"
+            await self.client.command(f"DELETE FROM gg_records WHERE {where}", bound)
             return
         for table in THREAD_TABLES:  # first what is seen
-            await self.client.command(
-                f"DELETE FROM {table} WHERE thread_id IN {{owners:Array(String)}} AND ver <= {{upto:UInt64}}", bound
-            )
+            await self.client.command(f"DELETE FROM {table} WHERE {theirs.format('thread_id')}", bound)
 
     # ------------------------------------------------------------------------------------------------------- reading
 

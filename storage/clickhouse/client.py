@@ -183,6 +183,11 @@ class ClickHouseClient:
             return ArchiveUnavailable(
                 f"the archive {self.where} does not answer ({unreachable[1]}); start it, or check its URL"
             )
+        if code is None and "without response" in said:
+            return ArchiveUnavailable(
+                f"the archive {self.where} ends the connection without an answer; if that is no ClickHouse, "
+                f"{ServerAddress.HINT}"
+            )
         if code in _LATER or (code is None and not ours):
             return ArchiveUnavailable(f"the archive {self.where} does not answer as it should ({said})")
         if code in _LOGIN:

@@ -1,14 +1,15 @@
 """The archive's queries: what is there, and not deleted.
 
-Every query takes the newest copy of a row (`FINAL`) and leaves out what is not newer than its owner's tombstone.
+Every query takes the newest copy of a row (`FINAL`) and leaves out what is not newer than its owner's tombstone. Of a
+write the copy that counts is chosen among those that nothing has deleted since, so all are there until they are erased.
 """
 
 # ruff: noqa: S608 - statements are put together from constants; values are always bound
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from storage.clickhouse.client import ClickHouseClient
 from storage.clickhouse.rows import moment
@@ -33,6 +34,17 @@ Row = Sequence[Any]
 _K = TypeVar("_K", bound=tuple[str, ...])
 BlobKey = tuple[str, str, str, str]
 """Thread, namespace, channel, version."""
+
+
+class IdleOwner(NamedTuple):
+    """An owner whose last change is long ago."""
+
+    owner: str
+    kinds: tuple[str, ...]
+    """Kinds of its records, and `"thread"`."""
+    newest: int
+    """Version of its last change."""
+
 
 THREAD_TABLES = ("gg_checkpoints", "gg_writes", "gg_blobs")
 
@@ -105,14 +117,14 @@ class Reader:
             alive = _alive("thread", "thread_id", [key[0] for key in some])
             rows = await self._client.query(
                 "SELECT r.thread_id, r.checkpoint_ns, r.checkpoint_id,"
-                " r.task_path, r.task_id, r.idx, r.channel, r.type, r.blob"
-                f" FROM gg_writes AS r FINAL {alive.join} WHERE {alive.where}"
+                " r.task_path, r.task_id, r.idx, r.channel, r.type, r.blob, r.is_deleted"
+                f" FROM gg_writes AS r {alive.join} WHERE {alive.where}"
                 " AND (r.thread_id, r.checkpoint_ns, r.checkpoint_id) IN {keys:Array(Tuple(String, String, String))}"
-                " ORDER BY r.thread_id, r.checkpoint_ns, r.checkpoint_id, r.task_path, r.task_id, r.idx",
+                " ORDER BY r.thread_id, r.checkpoint_ns, r.checkpoint_id, r.ver",
                 {"keys": [tuple(key) for key in some], **alive.bound},
             )
             for key, group in groupby(rows, lambda row: CheckpointKey(*(_name(name) for name in row[:3]))):
-                found[key] = [_write(row[3:]) for row in group]
+                found[key] = _live_writes(row[3:] for row in group)
         return found
 
     async def _whole(
@@ -209,16 +221,23 @@ class Reader:
         rows = await self._client.query(f"SELECT max(newest) FROM ({parts})", {"kind": kind, "owner": owner})
         return int(rows[0][0])
 
-    async def idle(self, cutoff: int) -> list[tuple[str, list[str]]]:
-        """Return owners with rows that are all below version `cutoff`, each with the kinds of its rows."""
-        parts = [f"SELECT 'thread' AS kind, thread_id AS owner, ver FROM {table}" for table in THREAD_TABLES]
-        parts.append("SELECT toString(kind) AS kind, owner, ver FROM gg_records")
+    async def idle(self, cutoff: int, owners: Sequence[str] | None = None) -> list[IdleOwner]:
+        """Return owners, of all or of `owners`, with rows that are all below version `cutoff`."""
+        one_of = "" if owners is None else " WHERE {} IN {{owners:Array(String)}}"
+        parts = [
+            f"SELECT 'thread' AS kind, thread_id AS owner, ver FROM {table}" + one_of.format("thread_id")
+            for table in THREAD_TABLES
+        ]
+        parts.append("SELECT toString(kind) AS kind, owner, ver FROM gg_records" + one_of.format("owner"))
         rows = await self._client.query(
-            f"SELECT owner, groupUniqArray(kind) FROM ({' UNION ALL '.join(parts)})"
-            " GROUP BY owner HAVING max(ver) < {cutoff:UInt64} ORDER BY owner",
-            {"cutoff": cutoff},
+            f"SELECT owner, groupUniqArray(kind), max(ver) AS newest FROM ({' UNION ALL '.join(parts)})"
+            " GROUP BY owner HAVING newest < {cutoff:UInt64} ORDER BY owner",
+            {"cutoff": cutoff, "owners": list(owners or ())},
         )
-        return [(_name(owner), sorted(_name(kind) for kind in kinds)) for owner, kinds in rows]
+        return [
+            IdleOwner(_name(owner), tuple(sorted(_name(kind) for kind in kinds)), int(newest))
+            for owner, kinds, newest in rows
+        ]
 
 
 def _conditions(query: CheckpointQuery, after: CheckpointKey | None) -> tuple[list[str], dict[str, Any]]:
@@ -299,6 +318,19 @@ def _checkpoint(row: Row) -> CheckpointRecord:
         labels={_name(label): _name(value) for label, value in labels.items()},
         reach=int(reach),
     )
+
+
+def _live_writes(rows: Iterable[Row]) -> list[WriteRecord]:
+    """Return what stands of the writes of a checkpoint, given in the order of their versions."""
+    found: dict[tuple[str, int], WriteRecord] = {}
+    for *row, is_deleted in rows:
+        if is_deleted:
+            found.clear()
+            continue
+        write = _write(row)
+        if write.idx < 0 or (write.task_id, write.idx) not in found:
+            found[write.task_id, write.idx] = write
+    return sorted(found.values(), key=lambda write: (write.task_path, write.task_id, write.idx))
 
 
 def _write(row: Row) -> WriteRecord:

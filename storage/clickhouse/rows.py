@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from struct import Struct
+from struct import error as struct_error
 from typing import TypeVar
 
 from storage.packing import pack
@@ -40,7 +41,7 @@ CHECKPOINTS = (
 BLOBS = ("thread_id", "checkpoint_ns", "channel", "version", "type", "blob", "ts", "ver")
 WRITES = (
     "thread_id", "checkpoint_ns", "checkpoint_id", "task_path", "task_id", "idx", "channel", "type", "blob", "ts",
-    "ver", "rank",
+    "ver", "is_deleted",
 )  # fmt: skip
 RECORDS = ("kind", "owner", "seq", "at", "fields", "columns", "counters", "ts", "ver")
 TOMBSTONES = ("kind", "owner", "upto_ver", "ts")
@@ -53,16 +54,19 @@ def inserts(batch: Batch) -> Iterator[Insert]:
     writes before checkpoints, so a checkpoint that can be seen is whole.
 
     Raises:
-        ValueError: a time has no zone. Nothing has been returned then.
+        ValueError: a time has no zone, or a number no place in its column. Nothing has been returned then.
     """
-    removed = map(_removed, batch.removed)
-    parts: list[tuple[str, tuple[str, ...], list[bytes]]] = [
-        ("gg_tombstones", TOMBSTONES, list(map(_tombstone, batch.tombstones))),
-        ("gg_blobs", BLOBS, list(map(_blob, batch.blobs))),
-        ("gg_writes", WRITES, list(map(_write, batch.writes))),
-        ("gg_checkpoints", CHECKPOINTS, [*removed, *map(_checkpoint, batch.checkpoints)]),
-        ("gg_records", RECORDS, list(map(_entry, batch.entries))),
-    ]
+    try:
+        parts: list[tuple[str, tuple[str, ...], list[bytes]]] = [
+            ("gg_tombstones", TOMBSTONES, list(map(_tombstone, batch.tombstones))),
+            ("gg_checkpoints", CHECKPOINTS, list(map(_removed, batch.removed))),
+            ("gg_blobs", BLOBS, list(map(_blob, batch.blobs))),
+            ("gg_writes", WRITES, [*map(_removed_writes, batch.removed), *map(_write, batch.writes)]),
+            ("gg_checkpoints", CHECKPOINTS, list(map(_checkpoint, batch.checkpoints))),
+            ("gg_records", RECORDS, list(map(_entry, batch.entries))),
+        ]
+    except (struct_error, OverflowError) as error:
+        raise ValueError(f"a number does not fit into the archive: {error}") from error
     return (Insert(table, columns, chunk) for table, columns, rows in parts for chunk in _chunks(rows))
 
 
@@ -118,7 +122,6 @@ def _blob(item: tuple[int, str, str, BlobRecord]) -> bytes:
 
 def _write(item: tuple[int, CheckpointKey, WriteRecord]) -> bytes:
     ver, key, write = item
-    rank = ver if write.idx < 0 else (1 << 63) - ver  # of equal keys the highest rank stays: the last, or the first
     return b"".join((
         *map(_text, key),
         _text(write.task_path),
@@ -128,8 +131,13 @@ def _write(item: tuple[int, CheckpointKey, WriteRecord]) -> bytes:
         *_value(write.value),
         _inserted(ver),
         _UINT64(ver),
-        _UINT64(rank),
+        b"\0",
     ))  # fmt: skip
+
+
+def _removed_writes(item: tuple[int, CheckpointKey]) -> bytes:
+    ver, key = item
+    return b"".join((*map(_text, key), _text("") * 2, _INT32(0), _text("") * 3, _inserted(ver), _UINT64(ver), b"\1"))
 
 
 def _entry(item: tuple[int, Entry]) -> bytes:

@@ -48,15 +48,16 @@ ORDER BY (thread_id, checkpoint_ns, channel, version)
 SETTINGS index_granularity = 128, index_granularity_bytes = 1048576,
          min_compress_block_size = 8388608, max_compress_block_size = 8388608, {durable}
 """,
-    # `rank` decides between copies of a write: the first (idx >= 0) or the last, while `ver` says when it was written.
+    # Copies of a write stand beside each other: which one counts depends on what was deleted between them. A row with
+    # `is_deleted` says that all writes of its checkpoint up to `ver` are.
     """
 CREATE TABLE IF NOT EXISTS gg_writes{cluster} (
   thread_id String {text}, checkpoint_ns String {text}, checkpoint_id String {text},
   task_path String {text}, task_id String {text}, idx Int32 {text},
   channel LowCardinality(String), type LowCardinality(String), blob String {text},
-  ts DateTime64(6, 'UTC') {rising}, ver UInt64 {rising}, rank UInt64 {rising}, is_deleted UInt8 DEFAULT 0
-) ENGINE = {engine[rank, is_deleted]}
-ORDER BY (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
+  ts DateTime64(6, 'UTC') {rising}, ver UInt64 {rising}, is_deleted UInt8 DEFAULT 0
+) ENGINE = {engine[ver]}
+ORDER BY (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, ver)
 SETTINGS index_granularity = 1024, {durable}
 """,
     """

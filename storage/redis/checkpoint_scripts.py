@@ -26,9 +26,10 @@ local function note(outbox, limit, ...)
   if limit == '' then return '0-0' end
   return redis.call('XADD', outbox, '*', ...)
 end
-local function touch(meta, gone, place, lru, thread)
+local function touch(meta, dropped, gone, place, lru, thread)
   if redis.call('HEXISTS', meta, 'last') == 0 then
-    redis.call('PERSIST', meta)  -- a guard that outlived its thread is part of a thread again
+    redis.call('PERSIST', meta)  -- guards that outlived their thread are part of a thread again
+    redis.call('PERSIST', dropped)
     if redis.call('SISMEMBER', gone, thread) == 1 or redis.call('HGET', place, 'cold') ~= '0' then
       redis.call('HSET', meta, 'partial', '1')
     end
@@ -67,13 +68,16 @@ PUT = Script(
     + """
     local meta, ids, records, refs, changed, blobs, spaces, dropped, writes, written, lru, gone, place, outbox =
       unpack(KEYS)
-    local id, parent, packed, fields, token, limit, thread, space, new = unpack(ARGV)
+    local id, parent, packed, fields, token, limit, thread, space, new = unpack(ARGV, 1, 9)
+    local own = space .. '\\0' .. id
     local deleted = redis.call('HGET', meta, 'deleted')
     if deleted then
       local late = id <= deleted or (parent ~= '' and
-        (parent <= deleted or redis.call('SISMEMBER', dropped, parent) == 1))
+        (parent <= deleted or redis.call('SISMEMBER', dropped, space .. '\\0' .. parent) == 1))
       if late then
-        redis.call('SADD', dropped, id)
+        redis.call('SADD', dropped, own)
+        local left = redis.call('PTTL', meta)
+        if left > 0 then redis.call('PEXPIRE', dropped, left) end  -- of an evicted thread only the guards are here
         redis.call('UNLINK', writes)
         redis.call('ZREM', written, id)
         return {0}
@@ -81,12 +85,12 @@ PUT = Script(
     end
     local no = refuses(meta, token) or full(outbox, limit)
     if no then return no end
-    touch(meta, gone, place, lru, thread)
+    touch(meta, dropped, gone, place, lru, thread)
     redis.call('HSET', records, id, packed)
     redis.call('HSET', refs, id, fields)
     redis.call('ZADD', ids, 0, id)
     redis.call('SADD', spaces, space)
-    redis.call('SREM', dropped, id)
+    redis.call('SREM', dropped, own)
     for n = 10, #ARGV, 2 do redis.call('HSETNX', blobs, ARGV[n], ARGV[n + 1]) end
     local entry = note(outbox, limit, 'k', 'c', 't', thread, 'n', space, 'i', id, 'b', new)
     redis.call('HSET', changed, id, entry)
@@ -100,9 +104,9 @@ PUT_WRITES = Script(
     _WRITING
     + """
     local meta, changed, spaces, dropped, writes, written, lru, gone, place, outbox = unpack(KEYS)
-    local id, token, limit, thread, space = unpack(ARGV)
+    local id, token, limit, thread, space = unpack(ARGV, 1, 5)
     local deleted = redis.call('HGET', meta, 'deleted')
-    if deleted and id <= deleted or redis.call('SISMEMBER', dropped, id) == 1 then return {0} end
+    if deleted and id <= deleted or redis.call('SISMEMBER', dropped, space .. '\\0' .. id) == 1 then return {0} end
     local no = refuses(meta, token) or full(outbox, limit)
     if no then return no end
     local added = 0
@@ -115,7 +119,7 @@ PUT_WRITES = Script(
       end
     end
     if added == 0 then return {1} end
-    touch(meta, gone, place, lru, thread)
+    touch(meta, dropped, gone, place, lru, thread)
     redis.call('ZADD', written, 0, id)
     redis.call('SADD', spaces, space)
     local entry = note(outbox, limit, 'k', 'w', 't', thread, 'n', space, 'i', id)
@@ -150,7 +154,7 @@ GET = Script(
       end
       return {1, id, packed, names, values, redis.call('HGETALL', writes .. id)}
     end
-    if wanted ~= '' and redis.call('SISMEMBER', dropped, wanted) == 1 then return {0} end
+    if wanted ~= '' and redis.call('SISMEMBER', dropped, space .. '\\0' .. wanted) == 1 then return {0} end
     local last, partial, trimmed = unpack(redis.call('HMGET', meta, 'last', 'partial', 'trimmed'))
     local elsewhere
     if not last then
@@ -169,11 +173,12 @@ RESTORE = Script(
     "restore",
     _STATE
     + """
-    local meta, ids, records, refs, changed, blobs, spaces, archived, writes, written, lru, gone, place =
+    local meta, ids, records, refs, changed, blobs, spaces, archived, dropped, writes, written, lru, gone, place =
       unpack(KEYS)
-    local id, packed, fields, thread, space, state, several, values, tasks = unpack(ARGV)
+    local id, packed, fields, thread, space, state, several, values, tasks = unpack(ARGV, 1, 9)
     if redis.call('ZCARD', ids) > 0 or state_of(meta, place) ~= state then return 0 end
     redis.call('PERSIST', meta)
+    redis.call('PERSIST', dropped)
     redis.call('HSET', records, id, packed)
     redis.call('HSET', refs, id, fields)
     redis.call('ZADD', ids, 0, id)
@@ -221,6 +226,7 @@ DELETE_THREAD = Script(
     redis.call('UNLINK', spaces, archived)
     redis.call('HDEL', meta, 'trimmed', 'partial')
     redis.call('PERSIST', meta)
+    redis.call('PERSIST', dropped)
     local entry = note(outbox, limit, 'k', 'd', 'r', 'thread', 't', thread)
     redis.call('HSET', meta, 'last', entry)
     if newest ~= '' then redis.call('HSET', meta, 'deleted', newest) end
@@ -237,8 +243,8 @@ DELETE = Script(
     + _FIELDS
     + """
     local meta, ids, records, refs, changed, blobs, dropped, written, writes, lru, gone, place, outbox = unpack(KEYS)
-    local thread, space, limit = unpack(ARGV)
-    touch(meta, gone, place, lru, thread)
+    local thread, space, limit = unpack(ARGV, 1, 3)
+    touch(meta, dropped, gone, place, lru, thread)
     local entry
     for n = 4, #ARGV do
       local id = ARGV[n]
@@ -248,7 +254,7 @@ DELETE = Script(
       redis.call('ZREM', ids, id)
       redis.call('ZREM', written, id)
       redis.call('UNLINK', writes .. id)
-      redis.call('SADD', dropped, id)
+      redis.call('SADD', dropped, space .. '\\0' .. id)
       entry = note(outbox, limit, 'k', 'x', 't', thread, 'n', space, 'i', id)
     end
     redis.call('HSET', meta, 'last', entry)
@@ -262,6 +268,8 @@ DELETE = Script(
     return 1
     """,
 )
+
+THREADS = Script("threads", "return redis.call('ZRANGE', KEYS[1], 0, -1)")
 
 IDS = Script(
     "ids",
@@ -290,6 +298,7 @@ IDS = Script(
 DROPPED = Script(
     "dropped",
     """
+    -- after the thread, `namespace NUL id` of each
     local meta, dropped, gone, place = unpack(KEYS)
     local thread = ARGV[1]
     local last, partial, trimmed = unpack(redis.call('HMGET', meta, 'last', 'partial', 'trimmed'))

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 from storage.errors import CorruptRecord, Fenced
 from storage.packing import (
@@ -38,6 +38,8 @@ from storage.redis.records import any_gone
 
 PAGE = 64
 """Checkpoints fetched together by `scan`."""
+DELETED_TOGETHER = 1000
+"""Checkpoints that one call deletes, so that Redis is not busy for long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +63,10 @@ class RedisCheckpoints:
     Args:
         client: Where.
         outbox_limit: References that may wait in one partition before new threads are refused; those that exist go on
-            for another quarter of it. `None` says that there is no archive, so nothing is put into the outbox.
+            for another quarter of it. `None` says that nobody archives, so nothing is put into the outbox.
     """
 
-    def __init__(self, client: RedisClient, *, outbox_limit: int | None = 1_000_000) -> None:
+    def __init__(self, client: RedisClient, *, outbox_limit: int | None = None) -> None:
         self.client = client
         self._keys = client.keys
         self._soft: int | str = "" if outbox_limit is None else outbox_limit
@@ -74,11 +76,7 @@ class RedisCheckpoints:
         """Store a checkpoint and the blobs that are new; see `CheckpointStore`."""
         thread, space, checkpoint_id = record.key
         fields = [_blob_field(blob.channel, blob.version) for blob in blobs]
-        new = (
-            part
-            for field, blob in zip(fields, blobs, strict=True)
-            for part in (field, blob.value.type.encode() + b"\0" + blob.value.body)
-        )
+        new = (part for field, blob in zip(fields, blobs, strict=True) for part in (field, _pack_value(blob.value)))
         limit = self._soft if record.parent_id is None and not space else self._hard
         of = self._keys.thread
         number = self._keys.partition_of(thread)
@@ -169,7 +167,7 @@ class RedisCheckpoints:
         blobs = [
             part
             for channel, value in found.blobs.items()
-            for part in (_blob_field(channel, found.record.refs[channel]), value.type.encode() + b"\0" + value.body)
+            for part in (_blob_field(channel, found.record.refs[channel]), _pack_value(value))
         ]
         writes = [part for write in found.writes for part in (_write_field(write), pack_write(write))]
         await self.client.call(
@@ -177,7 +175,7 @@ class RedisCheckpoints:
             [
                 of("m", thread), of("i", thread, space), of("c", thread, space), of("r", thread, space),
                 of("v", thread, space), of("b", thread, space), of("n", thread), of("a", thread),
-                of("w", thread, space, checkpoint_id), of("j", thread, space),
+                of("x", thread), of("w", thread, space, checkpoint_id), of("j", thread, space),
                 *self._places(number)[:3],
             ],
             [
@@ -227,11 +225,9 @@ class RedisCheckpoints:
 
     async def threads(self) -> list[str]:
         """Name the threads that are here."""
-        server = cast("Any", self.client.server)
-        lists = [
-            await self.client.guard(server.zrange(self._keys.partition(number, "lru"), 0, -1))
-            for number in range(PARTITIONS)
-        ]
+        lists = await self.client.call_each(
+            scripts.THREADS, [([self._keys.partition(number, "lru")], []) for number in range(PARTITIONS)]
+        )
         return [text(thread, "lru") for threads in lists for thread in threads]
 
     async def dropped(self, keys: Sequence[CheckpointKey]) -> set[CheckpointKey]:
@@ -245,7 +241,7 @@ class RedisCheckpoints:
             [
                 (
                     [of("m", thread), of("x", thread), *self._places(self._keys.partition_of(thread))[1:3]],
-                    [_bytes(thread), *(key.checkpoint_id for key in several)],
+                    [_bytes(thread), *(_bytes(f"{key.checkpoint_ns}\0{key.checkpoint_id}") for key in several)],
                 )
                 for thread, several in by_thread.items()
             ],
@@ -283,9 +279,10 @@ class RedisCheckpoints:
                 + [of(letter, thread, space) for letter in "icrvb"]
                 + [of("x", thread), of("j", thread, space), of("w", thread, space, "")]
                 + self._places(self._keys.partition_of(thread)),
-                [_bytes(thread), _bytes(space), self._hard, *ids],
+                [_bytes(thread), _bytes(space), self._hard, *ids[at : at + DELETED_TOGETHER]],
             )
             for (thread, space), ids in by_space.items()
+            for at in range(0, len(ids), DELETED_TOGETHER)
         ]
         await self.client.call_each(scripts.DELETE, calls)
 
@@ -315,6 +312,10 @@ def unpack_refs(packed: bytes, key: str) -> dict[str, str]:
         channel, _, version = text(field, key).rpartition("\0")
         refs[channel] = version
     return refs
+
+
+def _pack_value(value: Value) -> bytes:
+    return _bytes(value.type) + b"\0" + value.body
 
 
 def read_value(stored: bytes, key: str) -> Value:

@@ -1,4 +1,4 @@
-"""One Redis for one event loop: connecting, calling scripts, and the only place that knows what the driver raises."""
+"""One Redis for one event loop: its scripts are called here, and repeated where that does no harm."""
 
 import asyncio
 import hashlib
@@ -12,29 +12,10 @@ import hiredis
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    ClusterDownError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisClusterException,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
-)
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from storage.errors import Fenced, OutboxFull, StorageError, StorageRefused, StorageUnavailable
+from storage.errors import StorageRefused, StorageUnavailable
+from storage.redis.driver import LOST, NOT_TAKEN, RAISED, connect, mapped, without_password
 from storage.redis.keys import PARTITIONS, Keys
 
 logger = logging.getLogger("goalgraph")
@@ -46,10 +27,8 @@ MOST_CALLS = 128
 """In one exchange: enough to spare round trips, few enough that the first need not wait long for the last."""
 MOST_BYTES = 1_000_000
 ATTEMPTS = 4
-LOST = (RedisConnectionError, RedisTimeoutError, OSError, asyncio.IncompleteReadError)
-AWAY = (BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError)
-REFUSED = (AuthenticationError, AuthorizationError, NoPermissionError)
-
+ALONE = 2
+"""Lost exchanges after which a call is sent alone: it may be what Redis closes the connection for."""
 Argument = bytes | str | int | float
 Result = TypeVar("Result")
 _pack: Callable[[tuple[Argument, ...]], bytes] = cast("Any", hiredis).pack_command  # in C; the driver's is in Python
@@ -69,13 +48,15 @@ class Script:
         object.__setattr__(self, "sha", sha)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Call:
     script: Script
     command: tuple[Argument, ...]
     """`keys count, keys…, arguments…`."""
     packed: bytes
     answer: asyncio.Future[Any]
+    lost: int = 0
+    """Exchanges that were cut off before its answer came."""
 
 
 OPEN_PARTITION = Script(
@@ -105,6 +86,7 @@ class RedisClient:
         self._waiting: list[_Call] = []
         self._pump: asyncio.Task[None] | None = None
         self._connection: AbstractConnection | None = None
+        self._closed = False
 
     @property
     def server(self) -> "Redis | RedisCluster":
@@ -127,7 +109,7 @@ class RedisClient:
             StorageUnavailable: nothing answers there.
             StorageRefused: the URL, the password or the version is wrong; the message says which.
         """
-        client = cls(_connect(url, timeout), keys or Keys(), _without_password(url))
+        client = cls(connect(url, timeout), keys or Keys(), without_password(url))
         try:
             await client._check(cold=cold)
         except BaseException:  # whatever it is, it is raised again
@@ -139,19 +121,22 @@ class RedisClient:
         """Run `script` with keys of one partition.
 
         Raises:
-            StorageUnavailable: no answer came, also after trying again.
+            StorageUnavailable: no answer came, also after trying again; or `aclose` was called.
             StorageError: what the script, or Redis, says.
         """
-        command = (len(keys), *keys, *args)
-        if isinstance(self._server, RedisCluster):
-            return await self._call_cluster(self._server, script, command)
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             raise RuntimeError("this storage was opened in another event loop; use it there, or open another")
+        if self._closed:
+            raise StorageUnavailable(f"the connection to {self.where} is closed")
+        command = (len(keys), *keys, *map(_plain, args))
+        if isinstance(self._server, RedisCluster):
+            return await self._call_cluster(self._server, script, command)
         call = _Call(script, command, _pack(("EVALSHA", script.sha, *command)), loop.create_future())
         self._waiting.append(call)
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._exchange_all(), name="goalgraph-redis")
+            self._pump.add_done_callback(self._stopped)
         return await call.answer
 
     async def call_each(self, script: Script, calls: Sequence[tuple[Sequence[bytes], Sequence[Argument]]]) -> list[Any]:
@@ -162,11 +147,12 @@ class RedisClient:
         """Await a call of the driver and map what it raises."""
         try:
             return await work
-        except (RedisError, RedisClusterException, *LOST) as error:
-            raise self._mapped(error) from error
+        except RAISED as error:
+            raise mapped(error, self.where) from error
 
     async def aclose(self) -> None:
-        """Finish what is under way and disconnect."""
+        """Finish what is under way and disconnect; what is called from now on fails."""
+        self._closed = True
         if self._pump is not None:
             with suppress(asyncio.CancelledError):
                 await self._pump
@@ -178,7 +164,7 @@ class RedisClient:
     async def _check(self, *, cold: bool) -> None:
         server = self._server
         node = {"target_nodes": RedisCluster.RANDOM} if isinstance(server, RedisCluster) else {}
-        info = cast("dict[str, Any]", await self.guard(cast("Any", server).info(**node)))
+        info = cast("dict[str, Any]", await self._repeat(lambda: cast("Any", server).info(**node)))
         if isinstance(next(iter(info.values()), None), dict):  # a cluster answers for each node
             info = next(iter(info.values()))
         version = str(info.get("redis_version", "0"))
@@ -203,53 +189,87 @@ class RedisClient:
 
     async def _call_cluster(self, server: RedisCluster, script: Script, command: tuple[Argument, ...]) -> Any:
         send = cast("Callable[..., Awaitable[Any]]", server.execute_command)
-        try:
+
+        async def once() -> Any:
             try:
                 return await send("EVALSHA", script.sha, *command)
             except NoScriptError:
                 return await send("EVAL", script.source, *command)
-        except (RedisError, RedisClusterException, *LOST) as error:
-            raise self._mapped(error) from error
+
+        return await self._repeat(once, lost=script.repeatable)
+
+    async def _repeat(self, send: Callable[[], Awaitable[Any]], *, lost: bool = True) -> Any:
+        """Send until there is an answer; after an answer was lost, only if `lost`."""
+        attempt = 1
+        while True:
+            try:
+                return await send()
+            except RAISED as error:
+                again = isinstance(error, NOT_TAKEN) or (lost and isinstance(error, LOST))
+                if attempt == ATTEMPTS or not again:
+                    raise mapped(error, self.where) from error
+            await asyncio.sleep(_pause(attempt))
+            attempt += 1
 
     async def _exchange_all(self) -> None:
         """Send what waits, again and again, until nothing waits."""
         attempt = 0
         while self._waiting:
             batch = self._next_batch()
+            connected = False
             try:
-                await self._exchange(batch)
+                connection = await self._connected()
+                connected = True
+                await self._exchange(connection, batch)
                 attempt = 0
             except BaseException as error:  # it is handed to each call that waits for it
                 attempt += 1
                 await self._drop_connection()
                 again = isinstance(error, LOST) and attempt < ATTEMPTS
-                left = [call for call in batch if not call.answer.done()]
-                retried = [call for call in left if again and call.script.repeatable]
-                for call in left:
-                    if call not in retried:
-                        _fail(call, self._mapped(error))
+                retried: list[_Call] = []
+                for call in batch:
+                    call.lost += connected
+                    if again and call.script.repeatable and call.lost < ATTEMPTS and not call.answer.done():
+                        retried.append(call)
+                    else:
+                        _fail(call, mapped(error, self.where))
                 self._waiting = retried + self._waiting
                 if not isinstance(error, Exception):
                     raise
                 if retried:
-                    await asyncio.sleep(0.05 * 4 ** (attempt - 1))
+                    await asyncio.sleep(_pause(attempt))
+
+    def _stopped(self, pump: asyncio.Task[None]) -> None:
+        """Let nobody wait for a pump that was cancelled, perhaps before its first step."""
+        if self._pump is pump:  # else another goes on with what waits
+            waiting, self._waiting = self._waiting, []
+            for call in waiting:
+                _fail(call, mapped(asyncio.CancelledError(), self.where))
 
     def _next_batch(self) -> list[_Call]:
         """Take what waits, as much of it as one exchange should carry."""
         size, count = 0, 0
-        while count < min(len(self._waiting), MOST_CALLS) and size < MOST_BYTES:
-            size += len(self._waiting[count].packed)
+        for call in self._waiting[:MOST_CALLS]:
+            size += len(call.packed)
+            alone = call.lost >= ALONE
+            if count and (alone or size > MOST_BYTES):
+                break
             count += 1
+            if alone:
+                break
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
         return batch
 
-    async def _exchange(self, batch: Sequence[_Call]) -> None:
-        """Send a batch on the one connection and hand out the answers."""
+    async def _connected(self) -> AbstractConnection:
         connection = self._connection
         if connection is None:
             connection = self._connection = cast("Redis", self._server).connection_pool.make_connection()
         if not connection.is_connected:
             await connection.connect_check_health(retry_socket_connect=False)  # once: it is calls that are repeated
+        return connection
+
+    async def _exchange(self, connection: AbstractConnection, batch: Sequence[_Call]) -> None:
+        """Send a batch on the one connection and hand out the answers."""
         await connection.send_packed_command(b"".join([call.packed for call in batch]), check_health=False)
         unknown: list[_Call] = []
         for call in batch:
@@ -258,7 +278,7 @@ class RedisClient:
             except NoScriptError:
                 unknown.append(call)
             except ResponseError as error:
-                _fail(call, self._mapped(error))
+                _fail(call, mapped(error, self.where))
             else:
                 if not call.answer.done():
                     call.answer.set_result(answer)
@@ -267,7 +287,7 @@ class RedisClient:
             try:
                 answer = await _response(connection)
             except ResponseError as error:
-                _fail(call, self._mapped(error))
+                _fail(call, mapped(error, self.where))
             else:
                 if not call.answer.done():
                     call.answer.set_result(answer)
@@ -277,38 +297,6 @@ class RedisClient:
         if connection is not None:
             with suppress(*LOST, RedisError):
                 await connection.disconnect(nowait=True)
-
-    def _mapped(self, error: BaseException) -> BaseException:
-        """Return what a caller should see."""
-        said = str(error)
-        name, _, rest = said.partition(" ")
-        match error:
-            case StorageError():
-                return error
-            case ResponseError() if name == "FENCED":
-                token, newest, thread = rest.split(" ", 2)
-                return Fenced(thread, int(token), int(newest))
-            case ResponseError() if name == "OUTBOXFULL":
-                waiting, limit = rest.split(" ")
-                return OutboxFull(int(waiting), int(limit))
-            case _ if isinstance(error, REFUSED) or name in {"NOAUTH", "WRONGPASS", "NOPERM"}:
-                return StorageRefused(
-                    f"{self.where} refuses the connection ({said}); check user and password in its URL"
-                )
-            case ResponseError() if name == "MISCONF" or "MISCONF" in said:
-                return StorageUnavailable(f"{self.where} cannot write to its disk: {said}")
-            case _ if isinstance(error, AWAY) or "-OOM " in said or "-READONLY " in said:  # inside a script, on 6.2
-                return StorageUnavailable(f"{self.where} cannot take writes now: {said}")
-            case _ if isinstance(error, LOST):
-                return StorageUnavailable(f"{self.where} does not answer ({said or type(error).__name__})")
-            case RedisClusterException() if isinstance(error.__cause__, LOST):
-                return StorageUnavailable(f"{self.where} does not answer ({error.__cause__})")
-            case RedisClusterException() if "mode is not enabled" in said:
-                return StorageRefused(f"{self.where} is no cluster; write {self.where.replace('+cluster', '', 1)}")
-            case RedisError() | RedisClusterException():
-                return StorageRefused(f"{self.where} refuses: {said}")
-            case _:
-                return error
 
 
 async def all_of(calls: Iterable[Awaitable[Result]]) -> list[Result]:
@@ -329,19 +317,11 @@ def _fail(call: _Call, error: BaseException) -> None:
         call.answer.set_exception(error)
 
 
-def _connect(url: str, timeout: float) -> "Redis | RedisCluster":
-    retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), 3)
-    options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": retry}
-    try:
-        if url.startswith(("redis+cluster://", "rediss+cluster://")):
-            return RedisCluster.from_url(url.replace("+cluster", "", 1), **options)
-        return cast("Any", Redis).from_url(url, max_connections=64, **options)
-    except (RedisError, ValueError) as error:
-        raise StorageRefused(
-            f"{_without_password(url)!r} is no URL of a Redis ({error}); write redis://host:6379/0"
-        ) from error
+def _plain(argument: Argument) -> Argument:
+    """Encode text as keys are: half of a surrogate pair is a character of Python, and the driver refuses it."""
+    return argument.encode("utf-8", "surrogatepass") if isinstance(argument, str) else argument
 
 
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+def _pause(attempt: int) -> float:
+    """Return the seconds to wait after the first, second, … attempt."""
+    return 0.05 * 4 ** (attempt - 1)

@@ -35,6 +35,7 @@ class Item:
     fields: dict[bytes, None] = field(default_factory=dict[bytes, None])
     """Of the blobs that were stored with a checkpoint, each once and in order."""
     error: CorruptRecord | None = None
+    """Why it is not archived."""
 
     def key_names(self, keys: Keys) -> list[bytes]:
         """Return the keys that the script `payloads` reads."""
@@ -47,10 +48,17 @@ class Item:
             return [*shared, keys.thread("w", thread, space, checkpoint_id)]
         return [*shared, *(keys.thread(letter, thread, space) for letter in "crb")]
 
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        if self.kind == "e":
+            return f"{self.newest.record_kind}/{self.newest.owner}/{self.newest.seq}"
+        return "/".join(self.newest.key)
+
     def arguments(self) -> list[Argument]:
         """Return what the script `payloads` is told."""
         name = str(self.newest.seq) if self.kind == "e" else self.newest.checkpoint_id
-        return [self.kind, name, len(self.fields), *self.fields]
+        return [self.kind, name, self.newest.checkpoint_ns, len(self.fields), *self.fields]
 
 
 @dataclass(slots=True)
@@ -69,6 +77,8 @@ class Load:
     """Bytes of the payloads."""
     missing: list[str] = field(default_factory=list[str])
     """Names of payloads that are neither here nor deleted."""
+    items: dict[int, Item] = field(default_factory=dict[int, Item])
+    """`id` of a row → what it was made from."""
 
     @property
     def rows(self) -> int:
@@ -85,6 +95,22 @@ class Load:
             entries=self.entries,
             tombstones=self.tombstones,
         )
+
+    def blame(self, row: tuple[Any, ...], error: Exception) -> None:
+        """Note that the archive does not take a row, so that what refers to it is kept aside.
+
+        Raises:
+            Exception: `error`, when it is a deletion: without it, more would be seen than there is.
+        """
+        item = self.items.get(id(row))
+        if item is None:
+            raise error
+        item.error = CorruptRecord(item.name, f"the archive does not take it ({error})")
+
+    @property
+    def made(self) -> tuple[Sequence[tuple[Any, ...]], ...]:
+        """Rows that were made from items, so far."""
+        return self.blobs, self.writes, self.checkpoints, self.entries
 
 
 class Claim:
@@ -116,8 +142,8 @@ class Claim:
 
     @property
     def finished(self) -> bool:
-        """Whether all is acknowledged."""
-        return self.acknowledged == len(self.references)
+        """Whether all is fetched."""
+        return self.fetched == len(self.items)
 
     def ready(self) -> Iterator[tuple[str, Reference | None, CorruptRecord | None]]:
         """Yield what can be acknowledged: in order, up to the first reference whose payload was not fetched.
@@ -137,12 +163,15 @@ class Claim:
         if not self.fetched:
             self._add_deletions(load)
         for item, answer in zip(self.unfetched, answers, strict=False):
+            before = [len(rows) for rows in load.made]
             try:
                 _READERS[item.kind](item, answer, load)
             except CorruptRecord as error:
                 item.error = error
             except ValueError as error:  # a number that is none, a map without a last value
-                item.error = CorruptRecord(_name(item.newest), str(error))
+                item.error = CorruptRecord(item.name, str(error))
+            for rows, start in zip(load.made, before, strict=True):
+                load.items.update((id(row), item) for row in rows[start:])
         self.fetched += len(answers)
 
     def _read(self, name: str, fields: Sequence[bytes]) -> Reference | None:
@@ -186,7 +215,7 @@ def _add_entry(item: Item, answer: Sequence[Any], load: Load) -> None:
     reference = item.newest
     if packed is None:
         if not gone:
-            load.missing.append(_name(reference))
+            load.missing.append(item.name)
         return
     load.size += len(packed)
     entry = unpack_entry(cast("Kind", reference.record_kind), reference.owner, reference.seq, packed)
@@ -195,7 +224,7 @@ def _add_entry(item: Item, answer: Sequence[Any], load: Load) -> None:
 
 def _add_writes(item: Item, answer: Sequence[Any], load: Load) -> None:
     stored, gone = answer
-    key, version, name = item.newest.key, item.newest.version, _name(item.newest)
+    key, version, name = item.newest.key, item.newest.version, item.name
     if not stored and not gone:
         load.missing.append(name)
     error: CorruptRecord | ValueError | None = None
@@ -212,7 +241,7 @@ def _add_writes(item: Item, answer: Sequence[Any], load: Load) -> None:
 
 def _add_checkpoint(item: Item, answer: Sequence[Any], load: Load) -> None:
     packed, packed_refs, values, gone = answer
-    key, version, name = item.newest.key, item.newest.version, _name(item.newest)
+    key, version, name = item.newest.key, item.newest.version, item.name
     error: CorruptRecord | None = None
     absent: list[tuple[str, str]] = []
     for label, stored in zip(item.fields, values, strict=True):
@@ -240,13 +269,6 @@ def _add_checkpoint(item: Item, answer: Sequence[Any], load: Load) -> None:
         if refs.get(channel) == channel_version:
             load.missing.append(f"{name}/{channel}")
     load.checkpoints.append((version, record))
-
-
-def _name(reference: Reference) -> str:
-    """Return what a payload is called in messages."""
-    if reference.kind == "e":
-        return f"{reference.record_kind}/{reference.owner}/{reference.seq}"
-    return "/".join(reference.key)
 
 
 _Reader = Callable[[Item, Sequence[Any], Load], None]

@@ -14,7 +14,8 @@ all of them, and the partition's outbox with them, on a cluster too:
                                            partial ("1" unknown namespaces, "2" those in `a`)
     gg:{7}:n:thread                SET     namespaces that are here
     gg:{7}:a:thread                SET     namespaces that are in the archive, after the thread came back from it
-    gg:{7}:x:thread                SET     checkpoint ids that came after their thread was deleted
+    gg:{7}:x:thread                SET     ns␀checkpoint id of those that were deleted one by one, or came after their
+                                           thread was deleted
     gg:{7}:i:thread␀ns             ZSET    checkpoint ids, score 0: sorted by id
     gg:{7}:c:thread␀ns             HASH    checkpoint id → packed checkpoint
     gg:{7}:r:thread␀ns             HASH    checkpoint id → packed blob fields that it refers to

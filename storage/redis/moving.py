@@ -8,11 +8,12 @@ from contextlib import suppress
 
 from storage.errors import StorageError
 from storage.protocols import Archive
-from storage.records import Batch, CheckpointRecord
+from storage.records import CheckpointRecord
 from storage.redis.archiving import ArchiverMetrics, ArchiverPolicy
 from storage.redis.client import RedisClient, all_of
 from storage.redis.collecting import Claim, Load
 from storage.redis.draining import Outbox, Receipt, Seen
+from storage.redis.inserting import insert_all
 from storage.redis.keys import PARTITIONS
 from storage.redis.trimming import MOST, trim_records, trim_thread
 
@@ -98,17 +99,17 @@ class Mover:
         claims: dict[int, Claim] = {}
         worked = bool(waiting)
         while waiting:
-            load, receipts, after = Load(), list[Receipt](), set[int]()
+            load, fetched, after = Load(), list[Claim](), set[int]()
             while waiting and load.rows < self._policy.rows and load.size < self._policy.size:
                 group = [waiting.popleft()]
                 while waiting and sum(min(seen[number].waiting, AT_ONCE) for number in group) < 2 * AT_ONCE:
                     group.append(waiting.popleft())
-                for number in await self._collect(group, claims, load, receipts):
+                for number in await self._collect(group, claims, load, fetched):
                     if number in self._recovering:
                         after.add(number)  # before it is acknowledged, the same would be taken again
                     else:
                         waiting.append(number)
-            await self._store(archive, load, receipts)
+            await self._store(archive, load, fetched)
             waiting.extend(after)
             if now() >= until:
                 self._recovering |= claims.keys() & self._owned
@@ -116,13 +117,17 @@ class Mover:
         return worked
 
     async def _collect(
-        self, group: Sequence[int], claims: dict[int, Claim], load: Load, receipts: list[Receipt]
+        self, group: Sequence[int], claims: dict[int, Claim], load: Load, fetched: list[Claim]
     ) -> list[int]:
         """Take and fetch from partitions; returns those that have more."""
         fresh = [number for number in group if number not in claims and number in self._owned]
-        taken = await all_of(
-            self._outbox.claim(number, AT_ONCE, pending=number in self._recovering) for number in fresh
-        )
+        try:
+            taken = await all_of(
+                self._outbox.claim(number, AT_ONCE, pending=number in self._recovering) for number in fresh
+            )
+        except StorageError:  # some may have been taken without our knowing
+            self._recovering |= set(fresh)
+            raise
         more: list[int] = []
         for number, claim in zip(fresh, taken, strict=True):
             if claim is None:
@@ -137,20 +142,20 @@ class Mover:
         answers = await all_of(self._outbox.fetch(claim, most) for claim in held)
         for claim, answer in zip(held, answers, strict=True):
             claim.add(answer, load)
-            receipts.append(self._outbox.receipt(claim))
+            fetched.append(claim)
             if claim.finished:
                 del claims[claim.number]
             if not claim.finished or len(claim.references) == AT_ONCE or claim.number in self._recovering:
                 more.append(claim.number)
         return more
 
-    async def _store(self, archive: Archive, load: Load, receipts: Sequence[Receipt]) -> None:
-        batch = load.batch()
+    async def _store(self, archive: Archive, load: Load, fetched: Sequence[Claim]) -> None:
         if load.rows:
-            await self._insert(archive, batch)
+            await self._insert(archive, load)
             self._metrics.batches += 1
             self._metrics.rows += load.rows
             self._metrics.bytes += load.size
+        receipts = [self._outbox.receipt(claim) for claim in dict.fromkeys(fetched)]
         done = await all_of(self._outbox.acknowledge(receipt) for receipt in receipts)
         acknowledged = [receipt for receipt, held in zip(receipts, done, strict=True) if held]
         self._keep(self._owned - {receipt.number for receipt, held in zip(receipts, done, strict=True) if not held})
@@ -166,14 +171,16 @@ class Mover:
             for error in receipt.errors:
                 logger.error("%s; what refers to it is kept in the hash 'bad' of partition %d", error, receipt.number)
 
-    async def _insert(self, archive: Archive, batch: Batch) -> None:
+    async def _insert(self, archive: Archive, load: Load) -> None:
         """Insert, renewing the leases for as long as that takes."""
-        work = asyncio.create_task(archive.insert(batch), name="goalgraph-archive-insert")
+        work = asyncio.create_task(insert_all(archive.insert, load.batch()), name="goalgraph-archive-insert")
         try:
             while True:
                 await asyncio.wait({work}, timeout=self._policy.lease / 3)
                 if work.done():
-                    return work.result()
+                    for row, error in work.result():
+                        load.blame(row, error)
+                    return
                 with suppress(StorageError):  # acknowledging will tell whether they still hold
                     await self.look(sorted(self._owned))
         finally:

@@ -85,8 +85,8 @@ PAYLOADS = Script(
     local most = tonumber(ARGV[1])
     local answers, size, key, at = {}, 0, 1, 2
     while at <= #ARGV and size < most do
-      local kind, id, several = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
-      at = at + 3
+      local kind, id, space, several = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
+      at = at + 4
       local answer
       if kind == 'e' then
         local entries, head = KEYS[key], KEYS[key + 1]
@@ -103,7 +103,7 @@ PAYLOADS = Script(
         local meta, dropped = KEYS[key], KEYS[key + 1]
         local deleted = redis.call('HGET', meta, 'deleted')
         local gone = 0
-        if deleted and id <= deleted or redis.call('SISMEMBER', dropped, id) == 1 then gone = 1 end
+        if deleted and id <= deleted or redis.call('SISMEMBER', dropped, space .. '\\0' .. id) == 1 then gone = 1 end
         if kind == 'w' then
           local writes = redis.call('HGETALL', KEYS[key + 2])
           for _, part in ipairs(writes) do size = size + #part end

@@ -41,6 +41,9 @@ APPEND = Script(
       local waiting = redis.call('XLEN', outbox)
       if waiting >= tonumber(limit) then return redis.error_reply('OUTBOXFULL ' .. waiting .. ' ' .. limit) end
     end
+    if merged == '1' then  -- first of all, because only this can fail: what a script has done stays done
+      for n = pairs_end + 1, #ARGV, 2 do redis.call('HINCRBYFLOAT', document, ARGV[n], ARGV[n + 1]) end
+    end
     if not known then
       redis.call('HDEL', head, 'deleted')
       redis.call('SREM', gone, owner)
@@ -56,7 +59,6 @@ APPEND = Script(
     local seq, state = 0, ''
     if merged == '1' then
       for n = 8, pairs_end, 2 do redis.call('HSET', document, ARGV[n], ARGV[n + 1]) end
-      for n = pairs_end + 1, #ARGV, 2 do redis.call('HINCRBYFLOAT', document, ARGV[n], ARGV[n + 1]) end
       state = state_of(document)
       seq = add(state, archived)
     else

@@ -43,11 +43,11 @@ class RedisRecords:
 
     Args:
         client: Of the server.
-        outbox_limit: How many references of one partition may wait for the archive; `None` says that there is no
-            archive, so nothing is put into the outbox and of a document only the newest state is kept.
+        outbox_limit: How many references of one partition may wait for the archive; `None` says that nobody
+            archives, so nothing is put into the outbox and of a document only the newest state is kept.
     """
 
-    def __init__(self, client: RedisClient, *, outbox_limit: int | None = 1_000_000) -> None:
+    def __init__(self, client: RedisClient, *, outbox_limit: int | None = None) -> None:
         self._client = client
         self._limit: Argument = "" if outbox_limit is None else outbox_limit
 
@@ -223,7 +223,9 @@ class RedisRecords:
 async def any_gone(client: RedisClient, name: str) -> bool:
     """Say whether something was evicted in any partition (`name` of the set), or may have been."""
     keys = client.keys
-    calls = [([keys.partition(number, name), keys.partition(number, "meta")], []) for number in range(PARTITIONS)]
+    calls: list[tuple[list[bytes], list[Argument]]] = [
+        ([keys.partition(number, name), keys.partition(number, "meta")], []) for number in range(PARTITIONS)
+    ]
     return any(await client.call_each(ANY_GONE, calls))
 
 

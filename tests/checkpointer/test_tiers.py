@@ -86,7 +86,7 @@ async def values(saver: DualWriteSaver, thread: str) -> list[Any]:
 
 async def test_put_put_writes_and_get_are_one_round_trip_each(places: Places) -> None:
     client = await RedisClient.open(places.redis, keys=Keys(uuid4().hex), cold=False)
-    saver = DualWriteSaver(RedisCheckpoints(client))
+    saver = DualWriteSaver(RedisCheckpoints(client, outbox_limit=1_000_000))
     await fill(saver, "t", 1)
     await saver.aget_tuple(at("t"))  # Redis knows the scripts from here on
 

@@ -9,6 +9,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from storage.embedded import ArchiveLease, DataDirectory
 from tests.support.command_line import CommandLine, own_environment
 from tests.support.openai_server import serve, text
 
@@ -110,11 +113,15 @@ def test_a_reader_that_has_gone_is_no_error(command: CommandLine) -> None:
     assert (done.returncode, "Error" in done.stderr) == (0, False)
 
 
-def interrupted_once_started(make: Callable[[str], tuple[str, ...]]) -> tuple[int, str, str]:
+def interrupted_once_started(
+    make: Callable[[str], tuple[str, ...]],
+    by: signal.Signals = signal.SIGINT,
+    program: tuple[str, ...] = GOALGRAPH,
+) -> tuple[int, str, str]:
     """Start a command that writes to a file when it is under way, press Ctrl-C then, and return how it ended."""
     reading, writing = os.pipe()
     with subprocess.Popen(
-        (*GOALGRAPH, *make(f"/dev/fd/{writing}")),
+        (*program, *make(f"/dev/fd/{writing}")),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -124,13 +131,19 @@ def interrupted_once_started(make: Callable[[str], tuple[str, ...]]) -> tuple[in
         os.close(writing)
         with os.fdopen(reading, "rb") as started:
             said = started.read(3)  # empty if the command ends before
-        process.send_signal(signal.SIGINT)
+        process.send_signal(by)
         stdout, stderr = process.communicate(timeout=60)
     assert said == b"now", stderr
     return process.returncode, stdout, stderr
 
 
-def test_ctrl_c_stops_the_run_and_tells_what_was_completed(command: CommandLine) -> None:
+STOPPED = pytest.mark.parametrize(("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+
+
+@STOPPED
+def test_a_signal_stops_the_run_and_tells_what_was_completed(
+    command: CommandLine, by: signal.Signals, code: int
+) -> None:
     def make(started: str) -> tuple[str, ...]:
         steps = [
             {"id": "city", "action": "find_city", "inputs": {"airport": "OSL"}},
@@ -140,13 +153,17 @@ def test_ctrl_c_stops_the_run_and_tells_what_was_completed(command: CommandLine)
         plan = command.file("endless.json", json.dumps({"steps": steps}))
         return ("run", str(plan), "-c", str(command.catalog), "--json")
 
-    code, stdout, stderr = interrupted_once_started(make)
+    ended, stdout, stderr = interrupted_once_started(make, by)
 
-    assert (code, json.loads(stdout)["status"]) == (130, "cancelled")
+    assert (ended, json.loads(stdout)["status"]) == (code, "cancelled")
     assert "completed: city" in stderr
+    assert [one["status"] for one in command.json("runs", "ls")] == ["cancelled"]
 
 
-def test_ctrl_c_while_a_catalog_is_imported_leaves_no_traceback(command: CommandLine) -> None:
+@STOPPED
+def test_a_signal_while_a_catalog_is_imported_leaves_no_traceback(
+    command: CommandLine, by: signal.Signals, code: int
+) -> None:
     def make(started: str) -> tuple[str, ...]:
         lines = (
             "import pathlib, threading",
@@ -155,9 +172,80 @@ def test_ctrl_c_while_a_catalog_is_imported_leaves_no_traceback(command: Command
         )
         return ("catalog", "ls", "-c", str(command.file("slow.py", "\n".join(lines))))
 
-    code, _, stderr = interrupted_once_started(make)
+    ended, _, stderr = interrupted_once_started(make, by)
 
-    assert (code, "Traceback" in stderr) == (130, False)
+    assert (ended, "Traceback" in stderr) == (code, False)
+
+
+ENDLESS = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+import asyncio
+import goalgraph.cli.runs as runs
+from goalgraph.cli import main
+from goalgraph.stores import OpenStores
+
+class Archive:
+    threads = ThreadPoolExecutor(1)
+
+    async def query(self, sql, parameters=None):
+        await asyncio.get_running_loop().run_in_executor(self.threads, self.hang, sql)
+
+    def hang(self, started):
+        with open(started, "w") as file:
+            file.write("now")
+        threading.Event().wait()
+
+@asynccontextmanager
+async def open_stores(settings):
+    try:
+        yield OpenStores(records=None, checkpointer=None, blobs=None, archive=Archive())
+    finally:  # as the archive is closed
+        await asyncio.to_thread(Archive.threads.shutdown)
+
+runs.open_stores = open_stores
+main()
+"""
+
+
+@STOPPED
+def test_a_signal_ends_a_query_that_cannot_be_stopped(command: CommandLine, by: signal.Signals, code: int) -> None:
+    program = (sys.executable, str(command.file("endless.py", ENDLESS)))
+    command.file(".goalgraph/format", "")
+
+    ended, _, stderr = interrupted_once_started(lambda started: ("runs", "sql", started), by, program)
+
+    assert (ended, stderr) == (code, "error: stopped\n")
+
+
+@pytest.mark.parametrize("way", ["run", "demo"])
+def test_a_store_that_fails_is_one_sentence(command: CommandLine, way: str) -> None:
+    """The first opening finds Redis empty, and has to ask an archive that is not there."""
+    arguments = ("run", command.plan, "-c", command.catalog, "-i", "airport=OSL") if way == "run" else ("demo",)
+
+    done = run(*arguments, "--json", "--archive", "clickhouse://127.0.0.1:1/x")
+
+    said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert (done.returncode, len(said), "Traceback" in done.stderr) == (1, 1, False)
+    assert "archive clickhouse://127.0.0.1:1/x does not answer" in said[0]
+    assert json.loads(done.stdout)["ok"] is False
+
+
+def test_runs_are_read_while_another_process_holds_the_archive(command: CommandLine) -> None:
+    run_id = command.json("run", command.plan, "-c", command.catalog, "-i", "airport=OSL")["run_id"]
+    command("runs", "sql", "SELECT 1")  # the archive is there, and what is asked for might be in it
+    lease = ArchiveLease(DataDirectory(command.folder / ".goalgraph"))
+    assert lease.acquire()
+    try:
+        answers = [run("runs", *asked, "--json") for asked in (["ls"], ["show", run_id[:13]], ["events", run_id[:13]])]
+        absent = run("runs", "show", "nosuchrun")
+    finally:
+        lease.release()
+
+    assert [done.returncode for done in answers] == [0, 0, 0], [done.stderr for done in answers]
+    assert json.loads(answers[0].stdout)[0]["id"] == json.loads(answers[1].stdout)["id"] == run_id
+    assert (absent.returncode, "there is no run" in absent.stderr) == (2, True)
 
 
 async def test_a_goal_in_words_is_planned_by_a_model_and_run(command: CommandLine) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +13,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from goalgraph.cli.exits import Exit
 from goalgraph.settings import Settings
 from goalgraph.stores import OpenStores
-from storage.errors import DataDirectoryError, OutboxFull, StorageUnavailable
+from storage.errors import ArchiveUnavailable, DataDirectoryError, OutboxFull, StorageUnavailable
 from storage.memory import MemoryBlobStore, MemoryRecords
-from storage.records import Change
+from storage.records import Change, Entry, Kind
 from tests.support.command_line import CommandLine
 
 
@@ -301,14 +301,6 @@ def test_options_go_before_settings(command: CommandLine, kept: Kept, monkeypatc
     assert str(kept.settings[1].data_dir) == "elsewhere"
 
 
-def test_a_wrong_setting_is_named(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GOALGRAPH_STORAGE__OUTBOX_LIMIT", "0")
-
-    result = command("runs", "ls")
-
-    assert (result.exit_code, "GOALGRAPH_STORAGE__OUTBOX_LIMIT" in result.stderr) == (Exit.USAGE, True)
-
-
 def test_hostile_texts_of_a_run_are_only_shown(command: CommandLine, kept: Kept) -> None:
     plan = json.loads(command.plan.read_text())
     plan["goal"] = "[red]x[/red] \x1b[2J"
@@ -318,3 +310,91 @@ def test_hostile_texts_of_a_run_are_only_shown(command: CommandLine, kept: Kept)
     for arguments in (["ls"], ["show", run_id], ["events", run_id]):
         result = command("runs", *arguments)
         assert (result.exit_code, "\x1b" in result.stderr, "[red]x[/red]" in result.stderr) == (Exit.OK, False, True)
+
+
+class HeldArchive(MemoryRecords):
+    """Records of which some are in an archive that another process holds."""
+
+    async def latest(self, kind: Kind, owner: str) -> Entry | None:
+        found = await super().latest(kind, owner)
+        if found is None:
+            raise ArchiveUnavailable("the embedded archive is open in another process", 4711)
+        return found
+
+    async def owners(self, kind: Kind) -> AsyncIterator[str]:
+        async for owner in super().owners(kind):
+            yield owner
+        raise ArchiveUnavailable("the embedded archive is open in another process", 4711)
+
+
+def test_without_the_archive_what_is_live_is_shown(
+    command: CommandLine, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = run(command)
+    kept.records.__class__ = HeldArchive
+
+    assert [one["id"] for one in command.json("runs", "ls")] == [run_id]
+    assert command.json("runs", "show", run_id[:13])["id"] == run_id
+    assert len(command.json("runs", "events", run_id[:13])) == 6
+    for arguments in (["ls"], ["show", run_id[:13]], ["events", run_id[:13]]):
+        result = command("runs", *arguments)
+        assert result.exit_code == Exit.OK
+        assert "older runs may be missing, because process 4711 holds the archive\n" in result.stderr
+    assert "may be missing" not in command("runs", "ls", "--limit", "1").stderr
+    absent = command("runs", "show", "nosuchrun")
+    assert (absent.exit_code, "process 4711 holds the archive" in absent.stderr) == (Exit.FAILED, True)
+
+
+@pytest.mark.parametrize("way", ["show", "events"])
+@pytest.mark.parametrize("nothing", ["", " "])
+def test_an_empty_id_names_no_run(command: CommandLine, kept: Kept, way: str, nothing: str) -> None:
+    run(command)
+
+    assert command("runs", way, nothing).exit_code == Exit.USAGE
+
+
+def test_runs_of_nobody_else_are_promised(command: CommandLine, kept: Kept) -> None:
+    run(command)
+
+    assert "no runs of eve here" in command("runs", "ls", "--user", "eve").stderr
+    assert "no runs of local of acme here" in command("runs", "ls", "--org", "acme").stderr
+
+
+def test_looking_into_a_folder_does_not_make_it_ours(command: CommandLine) -> None:
+    (command.folder / "empty").mkdir()
+
+    result = command("runs", "ls", "--data-dir", "empty")
+
+    assert (result.exit_code, "no runs in empty yet" in result.stderr) == (Exit.OK, True)
+    assert list((command.folder / "empty").iterdir()) == []
+
+
+def test_a_data_directory_is_a_folder(command: CommandLine) -> None:
+    result = command("runs", "ls", "--data-dir", command.plan)
+
+    assert (result.exit_code, "plan.json is not a folder" in result.stderr) == (Exit.USAGE, True)
+
+
+def test_running_takes_the_same_places(command: CommandLine, kept: Kept) -> None:
+    place = ("--data-dir", "else where", "--redis", "redis://:pass@option", "--archive", "http://option")
+    result = command("run", command.plan, "-c", command.catalog, "-i", "airport=OSL", *place)
+
+    (settings,) = kept.settings
+    assert (str(settings.data_dir), settings.storage.redis_url) == ("else where", "redis://:pass@option")
+    assert settings.storage.archive_url == "http://option"
+    assert "--data-dir 'else where' --redis URL --archive http://option\n" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("called", "shown"),
+    [("venv/bin/goalgraph", "venv/bin/goalgraph"), ("other.py", "goalgraph"), ("/x/goalgraph", "/x/goalgraph")],
+)
+def test_a_hint_names_the_program_as_it_was_called(
+    command: CommandLine, kept: Kept, monkeypatch: pytest.MonkeyPatch, called: str, shown: str
+) -> None:
+    monkeypatch.setattr("sys.argv", [called])
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    result = command("run", command.plan, "-c", command.catalog, "-i", "airport=OSL")
+
+    assert f"see it again: {shown} runs show " in result.stderr

@@ -23,6 +23,8 @@ PROMISED = {
 """What the text of a notebook says, as its cells print it."""
 DRAWN = {"01_first_plan"}
 """Notebooks that draw a plan."""
+SOCKETS = "goalgraph-"
+"""The folder of this user for the sockets of private redis-servers; it stays."""
 
 
 def read(path: Path) -> Any:
@@ -38,14 +40,18 @@ def test_there_are_notebooks() -> None:
 async def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     notebook = read(path)
     client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
 
-    await client.async_execute(env={**own_environment(), "PYTHONPATH": str(ROOT)})
+    await client.async_execute(env={**own_environment(), "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)})
 
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     pictures = [output["data"]["image/svg+xml"] for output in outputs if "image/svg+xml" in output.get("data", {})]
     printed = "".join(output["text"] for output in outputs if output.output_type == "stream")
     assert (path.stem in DRAWN) == any(picture.startswith("<svg") for picture in pictures)
     assert [said for said in PROMISED[path.stem] if said not in printed] == []
+    left = [entry.name for entry in temporary.iterdir() if not entry.name.startswith(SOCKETS)]
+    assert left == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

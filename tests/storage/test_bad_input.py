@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,12 @@ DEADLINE = 30.0
 NULL = Value("null", b"")
 
 
+@pytest.fixture
+def redis_tcp(tmp_path: Path) -> Iterator[str]:
+    with RedisServer(tmp_path / "server", tcp=True) as server:
+        yield f"redis://127.0.0.1:{server.port}"
+
+
 async def opening(options: StorageOptions) -> StorageError:
     """What opening these raises."""
     with pytest.raises(StorageError) as raised:
@@ -51,6 +57,33 @@ async def test_a_redis_that_is_not_there(tmp_path: Path) -> None:
 
     assert isinstance(error, StorageUnavailable)
     assert "redis://127.0.0.1:1/0 does not answer" in str(error)
+
+
+async def test_a_redis_that_is_no_cluster(tmp_path: Path, redis_tcp: str) -> None:
+    error = await opening(
+        StorageOptions(data_dir=tmp_path / "data", redis_url=redis_tcp.replace("redis", "redis+cluster", 1))
+    )
+
+    assert isinstance(error, StorageRefused)
+    assert f"is no cluster; write {redis_tcp}" in str(error)
+
+
+async def test_a_cluster_that_is_not_there(tmp_path: Path) -> None:
+    error = await opening(StorageOptions(data_dir=tmp_path / "data", redis_url="redis+cluster://127.0.0.1:1"))
+
+    assert isinstance(error, StorageUnavailable)
+    assert "redis+cluster://127.0.0.1:1 does not answer" in str(error)
+
+
+async def test_a_redis_in_the_place_of_a_clickhouse(tmp_path: Path, redis_tcp: str) -> None:
+    """It hangs up, as a ClickHouse that is being stopped may do; so it is waited for, and the way out is said."""
+    url = redis_tcp.replace("redis://", "http://").removesuffix("/0")
+    async with (
+        asyncio.timeout(DEADLINE),
+        DualStorage.open(StorageOptions(data_dir=tmp_path / "data", archive_url=url)) as both,
+    ):
+        with pytest.raises(ArchiveUnavailable, match="write clickhouse://user:password@host:8123/database"):
+            await both.archive()
 
 
 async def test_a_wrong_password_of_redis(tmp_path: Path) -> None:

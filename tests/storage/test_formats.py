@@ -63,7 +63,10 @@ STORED = {
 async def test_what_is_stored_in_redis_has_format_1(redis_url: str) -> None:
     client = await RedisClient.open(redis_url, keys=Keys("formats"), cold=False)
     try:
-        checkpoints, records = RedisCheckpoints(client), RedisRecords(client)
+        checkpoints, records = (
+            RedisCheckpoints(client, outbox_limit=1_000_000),
+            RedisRecords(client, outbox_limit=1_000_000),
+        )
         await checkpoints.put(RECORD, BLOBS)
         await checkpoints.put_writes(KEY, WRITES)
         at = datetime(2026, 1, 1, microsecond=1, tzinfo=UTC)

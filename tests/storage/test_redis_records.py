@@ -31,7 +31,7 @@ async def client(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterato
 
 @pytest.fixture
 def records(client: RedisClient) -> RedisRecords:
-    return RedisRecords(client)
+    return RedisRecords(client, outbox_limit=1_000_000)
 
 
 def change(kind: Kind = "session", owner: str = "s", **parts: Any) -> Change:
@@ -168,7 +168,7 @@ async def test_a_deletion_that_waits_for_the_archive_hides_what_is_there(
 ) -> None:
     """Also when this Redis has lost what it had once, and the archive has to be asked for everything else."""
     async with redis_client(request, cold=True) as client:
-        records = RedisRecords(client)
+        records = RedisRecords(client, outbox_limit=1_000_000)
         assert await records.latest_or_ask(kind, "s") is ARCHIVE
         assert await records.append_or_ask(change(kind)) is ARCHIVE
         first = await records.append_or_ask(change(kind), asked=True)
@@ -237,7 +237,7 @@ async def test_times_keep_their_microseconds_and_their_instant(records: RedisRec
 async def test_records_are_kept_on_a_cluster(redis_cluster: RedisCluster3) -> None:
     """Whatever one script touches is on one node."""
     client = await RedisClient.open(redis_cluster.url, cold=False)
-    records = RedisRecords(client)
+    records = RedisRecords(client, outbox_limit=1_000_000)
     owners = [str(n) for n in range(50)]
     for kind in KINDS:
         for n in range(2):

@@ -132,7 +132,7 @@ async def test_b3_a_row_that_the_archive_refused_is_inserted_again(
 
 async def test_b3_what_is_acknowledged_waits_for_the_archive(client: RedisClient) -> None:
     """The record and the reference to it are written in one call."""
-    records = RedisRecords(client)
+    records = RedisRecords(client, outbox_limit=1_000_000)
     for n in range(20):
         await records.append(Change(kind="session", owner=str(n), at=START_TIME))
 
@@ -444,7 +444,7 @@ async def test_b21_no_session_touches_the_file_system(
 async def test_b25_a_message_is_one_row_of_the_archive(client: RedisClient) -> None:
     """And not an event of its session besides."""
     storage = RedisStorage(client)
-    storage.records = RedisRecords(client)  # as over an archive
+    storage.records = RedisRecords(client, outbox_limit=1_000_000)  # as over an archive
     await storage.create_session("s", "u")
     await storage.add_conversation_message("s", "user", "hello")
 

@@ -67,13 +67,13 @@ async def put(
         BlobRecord(channel=channel, version=str(step), value=Value("text", f"{channel} {step}".encode()))
         for channel in new
     ]
-    await RedisCheckpoints(client).put(record, blobs)
+    await RedisCheckpoints(client, outbox_limit=1_000_000).put(record, blobs)
     return key
 
 
 async def write(client: RedisClient, key: CheckpointKey, task: str = "task", idx: int = 0, body: bytes = b"1") -> None:
     """Store one write."""
-    await RedisCheckpoints(client).put_writes(
+    await RedisCheckpoints(client, outbox_limit=1_000_000).put_writes(
         key, [WriteRecord(task_id=task, idx=idx, task_path="", channel="out", value=Value("bytes", body))]
     )
 
@@ -81,7 +81,7 @@ async def write(client: RedisClient, key: CheckpointKey, task: str = "task", idx
 async def append(client: RedisClient, kind: Kind, owner: str, text_: str = "x", **columns: str) -> Entry:
     """Add to a document or log."""
     change = Change(kind=kind, owner=owner, at=NOW, fields={"content": Value("text", text_.encode())}, columns=columns)
-    entry = await RedisRecords(client).append(change)
+    entry = await RedisRecords(client, outbox_limit=1_000_000).append(change)
     assert entry is not None
     return entry
 

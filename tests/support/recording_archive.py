@@ -20,6 +20,8 @@ class RecordingArchive:
         """Rows of each batch that was inserted."""
         self.failing: str | None = None
         """The reason that each insert gives from now on."""
+        self.refuses: dict[object, Exception] = {}
+        """Keys of checkpoints, owners of deletions or of entries → what every insert with them raises."""
         self.let_in = asyncio.Event()
         """Inserts wait for it before they store anything."""
         self.let_in.set()
@@ -36,6 +38,13 @@ class RecordingArchive:
         await self.let_in.wait()
         if self.failing is not None:
             raise ArchiveUnavailable(self.failing)
+        for name in (
+            *(record.key for _, record in batch.checkpoints),
+            *(entry.owner for _, entry in batch.entries),
+            *(tombstone.owner for tombstone in batch.tombstones),
+        ):
+            if name in self.refuses:
+                raise self.refuses[name]
         self.batches.append(batch.rows)
         for version, thread, space, blob in batch.blobs:
             _put(self.blobs, (thread, space, blob.channel, blob.version), version, blob)

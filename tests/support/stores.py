@@ -26,6 +26,8 @@ from tests.support.open_savers import Thinned, empty
 from tests.support.original_interfaces import PlainBackend
 
 FOLDER = pytest.StashKey[Path]()
+LIMIT = 1_000_000
+"""References that may wait; a store without a limit keeps none."""
 
 
 @asynccontextmanager
@@ -46,7 +48,7 @@ async def memory_records(request: pytest.FixtureRequest) -> AsyncIterator[Record
 @asynccontextmanager
 async def redis_records(request: pytest.FixtureRequest) -> AsyncIterator[RecordStore]:
     async with redis_client(request) as client:
-        yield RedisRecords(client)
+        yield RedisRecords(client, outbox_limit=LIMIT)
 
 
 @asynccontextmanager
@@ -63,7 +65,7 @@ async def memory_checkpoints(request: pytest.FixtureRequest) -> AsyncIterator[Ch
 @asynccontextmanager
 async def redis_checkpoints(request: pytest.FixtureRequest) -> AsyncIterator[CheckpointStore]:
     async with redis_client(request) as client:
-        yield RedisCheckpoints(client)
+        yield RedisCheckpoints(client, outbox_limit=LIMIT)
 
 
 @asynccontextmanager

@@ -95,7 +95,7 @@ async def test_a_deleted_thread_leaves_only_its_guard_and_is_not_looked_for_in_t
     client: RedisClient, archive: RecordingArchive
 ) -> None:
     await put(client, "thread", 1)
-    await RedisCheckpoints(client).delete_thread("thread")
+    await RedisCheckpoints(client, outbox_limit=1_000_000).delete_thread("thread")
     async with archiver_of(client, archive) as archiver:
         await archiver.flush()
         await archiver.evict(0.0)

@@ -161,9 +161,9 @@ async def test_deletions_arrive_and_what_they_deleted_is_not_missed(
     gone = await put(client, "deleted", 1)
     await write(client, gone)
     await append(client, "session", "owner")
-    await RedisCheckpoints(client).delete(keys[2:])
-    await RedisCheckpoints(client).delete_thread("deleted")
-    await RedisRecords(client).delete("session", "owner")
+    await RedisCheckpoints(client, outbox_limit=1_000_000).delete(keys[2:])
+    await RedisCheckpoints(client, outbox_limit=1_000_000).delete_thread("deleted")
+    await RedisRecords(client, outbox_limit=1_000_000).delete("session", "owner")
 
     async with archiver_of(client, archive) as archiver:
         await archiver.flush()
@@ -180,7 +180,7 @@ async def test_deletions_arrive_and_what_they_deleted_is_not_missed(
 async def test_a_blob_outlives_the_checkpoint_that_it_came_with(client: RedisClient, archive: RecordingArchive) -> None:
     first = await put(client, "thread", 1, new=("shared",))
     second = await put(client, "thread", 2, refs={"shared": "1"}, new=())
-    await RedisCheckpoints(client).delete([first])
+    await RedisCheckpoints(client, outbox_limit=1_000_000).delete([first])
 
     async with archiver_of(client, archive) as archiver:
         await archiver.flush()

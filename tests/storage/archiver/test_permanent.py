@@ -151,12 +151,12 @@ async def test_an_append_that_failed_is_tried_again_until_it_is_done(client: Red
     async def opened() -> PermanentBackendArchive:
         return archive
 
-    await RedisRecords(client).append(
+    await RedisRecords(client, outbox_limit=1_000_000).append(
         Change(kind="message", owner="s", at=NOW, fields={"content": CODEC.dump("hi")}, columns={"role": "user"})
     )
     key = CheckpointKey("thread", "", "1")
     record = CheckpointRecord(key=key, parent_id=None, body=CODEC.dump(1), metadata=CODEC.dump({}))
-    await RedisCheckpoints(client).put(record, [])
+    await RedisCheckpoints(client, outbox_limit=1_000_000).put(record, [])
     backend.answer = answer
     async with Archiver(client, opened, BRISK) as archiver:
         await until(archiver, lambda: archiver.metrics().failures > 1)

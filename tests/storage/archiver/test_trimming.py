@@ -135,7 +135,7 @@ async def test_of_documents_the_state_stays_and_of_logs_the_newest(
     assert sorted(await server.hkeys(of("l", "event", "owner"))) == [b"10", b"7", b"8", b"9"]
     assert await server.hget(of("h", "event", "owner"), "first") == b"7"
     assert await server.hlen(of("l", "message", "owner")) == 10
-    records = RedisRecords(client)
+    records = RedisRecords(client, outbox_limit=1_000_000)
     for kind in ("session", "event"):
         latest = await records.latest(kind, "owner")
         assert latest is not None
@@ -147,7 +147,7 @@ async def test_of_documents_the_state_stays_and_of_logs_the_newest(
 async def test_a_second_life_is_not_trimmed_for_the_first(client: RedisClient) -> None:
     """Counting starts again at 1, and what was archived of the first life says nothing of the second."""
     await append(client, "session", "owner", "first life")
-    await RedisRecords(client).delete("session", "owner")
+    await RedisRecords(client, outbox_limit=1_000_000).delete("session", "owner")
     await append(client, "session", "owner", "second life")
     number = client.keys.partition_of("owner")
     entries = client.keys.record("l", "session", "owner")

@@ -1,5 +1,6 @@
 """What is put into the archive is read back as it was, in process and over HTTP."""
 
+import dataclasses
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -269,6 +270,16 @@ async def test_a_time_without_a_zone_is_refused_and_nothing_is_stored(
         await (archive.retain(timedelta(1), now=at) if naive == "retention" else archive.insert(batch))
     assert {} == await archive.blobs(owner, "", {"ch": "1"})
     assert [] == await archive.read("run", owner)
+
+
+@pytest.mark.parametrize("reach", [-1, 2**32])
+async def test_a_number_that_has_no_place_is_refused_and_nothing_is_stored(
+    archive: ClickHouseArchive, owner: str, reach: int
+) -> None:
+    wrong = dataclasses.replace(checkpoint(owner, "b"), reach=reach)
+    with pytest.raises(ValueError, match="does not fit into the archive"):
+        await archive.insert(Batch(checkpoints=[(version(), checkpoint(owner, "a")), (version(), wrong)]))
+    assert await archive.checkpoint(owner, "") is None
 
 
 async def test_a_new_archive_is_empty_until_something_is_in_it(empty: ClickHouseArchive) -> None:

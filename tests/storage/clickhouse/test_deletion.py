@@ -1,6 +1,6 @@
 """What is deleted stays deleted, and what is used stays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import pytest
@@ -160,8 +160,8 @@ async def test_idle_owners_go_as_a_whole_and_old_rows_of_live_ones_stay(empty: C
         )
     )
 
-    assert 0 == await empty.retain(timedelta(days=101), now=DAY)
-    assert 2 == await empty.retain(timedelta(days=30), now=DAY)
+    assert [] == await empty.retain(timedelta(days=101), now=DAY)
+    assert ["idle", "idle session"] == await empty.retain(timedelta(days=30), now=DAY)
     assert ["run", "waking", "live"] == sorted(
         [name async for name in empty.threads()], key=("run", "waking", "live").index
     )
@@ -175,4 +175,128 @@ async def test_idle_owners_go_as_a_whole_and_old_rows_of_live_ones_stay(empty: C
     assert found is not None
     assert {"unchanged", "changed"} == found.blobs.keys()
     assert 1 == len(found.writes)
-    assert 0 == await empty.retain(timedelta(days=30), now=DAY)
+    assert [] == await empty.retain(timedelta(days=30), now=DAY)
+
+
+async def test_what_is_in_use_or_changes_meanwhile_is_not_retained_away(
+    empty: ClickHouseArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when there are more than are looked at together."""
+    monkeypatch.setattr("storage.clickhouse.archive.DROPPED_TOGETHER", 2)
+    old = version(at=DAY - days(100)) - version()
+    names = ["a", "changing", "in use", "late", "z"]
+    for number, name in enumerate(names):
+        await empty.insert(thread(name, old + number))
+    asked: list[Sequence[str]] = []
+
+    async def spare(owners: Sequence[str]) -> set[str]:
+        asked.append(owners)
+        if "changing" in owners:
+            await empty.insert(thread("changing", 1, "d"))
+        return {"in use", "somebody else"}
+
+    assert ["a", "late", "z"] == await empty.retain(timedelta(days=30), now=DAY, spare=spare)
+    assert [["a", "changing"], ["in use", "late"], ["z"]] == asked
+    assert ["changing", "in use"] == sorted([name async for name in empty.threads()])
+    for name in ("changing", "in use"):
+        for checkpoint_id in {"changing": "cd"}.get(name, "c"):
+            found = await empty.checkpoint(name, "", checkpoint_id)
+            assert found is not None
+            assert {"ch"} == found.blobs.keys()
+
+
+async def test_what_is_archived_while_its_owner_is_dropped_stays(
+    empty: ClickHouseArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the last look and the deletion, and with a version that is below those of others that go with it."""
+    await empty.insert(thread("a", 1))
+    await empty.insert(thread("b", 9))
+    delete = empty._delete
+
+    async def late(kind: str, upto: Mapping[str, int]) -> None:
+        if kind == "run":
+            await empty.insert(thread("a", 5, "d"))
+        await delete(kind, upto)
+
+    monkeypatch.setattr(empty, "_delete", late)
+    assert ["a", "b"] == await empty.retain(timedelta(days=30), now=DAY + days(40))
+    assert ["a"] == [name async for name in empty.threads()]
+    assert await empty.checkpoint("a", "", "d") is not None
+    assert 1 == len(await empty.read("run", "a"))
+
+
+def one_write(owner: str, number: int, body: str, *, idx: int = 0, task: str = "task", whole: bool = True) -> Batch:
+    """A write of version `number`, and its checkpoint."""
+    record = checkpoint(owner, "c")
+    return Batch(
+        writes=[(version(number), record.key, write(idx, body, task_id=task))],
+        checkpoints=[(version(number), record)] if whole else [],
+    )
+
+
+@pytest.mark.parametrize("deletion", ["thread", "checkpoint"])
+@pytest.mark.parametrize("idx", [0, -1])
+async def test_writes_of_what_was_deleted_do_not_stand_in_for_those_that_came_after(
+    archive: ClickHouseArchive, owner: str, deletion: str, idx: int
+) -> None:
+    """In whatever order they arrive, repeated, and whether or not the engine has merged them."""
+    key = checkpoint(owner, "c").key
+    gone = {
+        "thread": Batch(tombstones=[Tombstone("thread", owner, version(20), DAY)]),
+        "checkpoint": Batch(removed=[(version(20), key)]),
+    }[deletion]
+    for each in (
+        one_write(owner, 10, "old", idx=idx),
+        one_write(owner, 10, "only before", idx=idx, task="other"),
+        gone,
+        one_write(owner, 30, "new", idx=idx),
+        one_write(owner, 40, "newer", idx=idx),
+        one_write(owner, 11, "old", idx=idx, whole=False),
+        gone,
+    ):
+        await archive.insert(each)
+
+    for merged in (False, True):
+        if merged:
+            await archive.compact()
+        found = await archive.checkpoint(*key)
+        assert found is not None
+        assert [("task", b"newer" if idx < 0 else b"new")] == [(each.task_id, each.value.body) for each in found.writes]
+
+
+async def test_a_checkpoint_and_its_writes_go_together(
+    archive: ClickHouseArchive, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads between two inserts does not see it without them."""
+    key = checkpoint(owner, "c").key
+    await archive.insert(one_write(owner, 1, "kept"))
+    insert = archive.client.insert
+    seen: list[int | None] = []
+
+    async def watched(table: str, columns: Sequence[str], rows: bytes) -> None:
+        await insert(table, columns, rows)
+        found = await archive.checkpoint(*key)
+        seen.append(None if found is None else len(found.writes))
+
+    monkeypatch.setattr(archive.client, "insert", watched)
+    await archive.insert(Batch(removed=[(version(2), key)]))
+    assert [None, None] == seen
+
+
+async def test_pruning_hides_and_erasing_removes(archive: ClickHouseArchive, owner: str) -> None:
+    await archive.insert(thread(owner, 1))
+    await archive.insert(Batch(removed=[(version(2), checkpoint(owner, "c").key)]))
+    assert await archive.checkpoint(owner, "") is None
+    assert {} != await archive.blobs(owner, "", {"ch": "c"})
+
+    await archive.erase("thread", owner, at=DAY)
+    await archive.erase("run", owner, at=DAY)
+    assert 0 == await rows_of(archive, owner)
+
+
+async def test_retention_removes_what_was_pruned_too(empty: ClickHouseArchive) -> None:
+    await empty.insert(thread("pruned", 1))
+    await empty.insert(Batch(removed=[(version(2), checkpoint("pruned", "c").key)]))
+
+    assert ["pruned"] == await empty.retain(timedelta(days=30), now=DAY + days(40))
+    assert 0 == await rows_of(empty, "pruned")

@@ -116,7 +116,7 @@ async def test_the_engine_is_a_setting(clickhouse: ClickHouseHttp) -> None:
         for statement in made
         if "CREATE TABLE" in statement
     )
-    assert "'{replica}', rank, is_deleted)" in next(statement for statement in made if "gg_writes" in statement)
+    assert "'{replica}', ver)" in next(statement for statement in made if "gg_writes" in statement)
 
 
 @pytest.mark.parametrize("layout", [{"engine": "Log"}, {"engine": "ReplacingMergeTree; DROP"}, {"on_cluster": "a' b"}])
