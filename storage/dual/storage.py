@@ -23,6 +23,7 @@ from storage.redis.checkpoints import RedisCheckpoints
 from storage.redis.client import RedisClient
 from storage.redis.keys import Keys
 from storage.redis.records import RedisRecords
+from storage.redis.retention import let_go
 from storage.redis.storage import PING
 from storage.references import digests_in
 from storage.serde import ValueCodec
@@ -163,10 +164,14 @@ class DualStorage(StorageFacade):
         await (await self.archive()).erase(kind, owner, at=self.clock())
 
     async def retain(self, idle_for: timedelta) -> int:
-        """Remove threads and records that have been idle for longer, each as a whole; returns how many."""
+        """Remove threads and records that have been idle for longer, each as a whole; returns how many.
+
+        What is in Redis stays, however old: it was used not long ago, and evicting it comes first.
+        """
         await self.flush()
         await self.archiver.evict(idle_for.total_seconds())
-        return await (await self.archive()).retain(idle_for, now=self.clock())
+        archive = await self.archive()
+        return len(await archive.retain(idle_for, now=self.clock(), spare=lambda owners: let_go(self.client, owners)))
 
     async def collect_blobs(self, blobs: FsspecBlobStore, *, older_than: timedelta = timedelta(days=1)) -> int:
         """Remove the blobs that no record of either tier refers to; returns how many files went.

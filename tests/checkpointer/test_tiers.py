@@ -220,6 +220,7 @@ async def test_a_channel_that_has_not_changed_for_months_outlives_retention(tier
         saver = DualWriteSaver(storage.checkpoints, storage=storage)
         await fill(saver, "busy", 5)
         await fill(saver, "idle", 2)
+        await fill(saver, "read", 2)
         await storage.flush()
         archive = (await storage.archive()).client
         for table in ("gg_blobs", "gg_checkpoints", "gg_writes"):  # as if 100 days had passed
@@ -231,8 +232,10 @@ async def test_a_channel_that_has_not_changed_for_months_outlives_retention(tier
             await archive.command(f"EXCHANGE TABLES old_{table} AND {table}")
             await archive.command(f"DROP TABLE old_{table}")
         await fill(saver, "busy", 6)
+        for thread in ("idle", "read"):
+            await storage.evict(thread)
+        assert await saver.aget_tuple(at("read")) is not None  # so it is in Redis again
 
-        await storage.evict("idle")
         removed = await storage.retain(timedelta(days=90))
         await storage.evict("busy")
 
@@ -242,6 +245,7 @@ async def test_a_channel_that_has_not_changed_for_months_outlives_retention(tier
         assert found is not None
         assert ["long", "ago"] == found.checkpoint["channel_values"]["same"]
         assert [] == await values(saver, "idle")
+        assert [1, 0] == await values(saver, "read")
 
 
 async def test_a_deleted_thread_is_gone_from_both_tiers(both: DualStorage, saver: DualWriteSaver) -> None:

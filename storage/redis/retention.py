@@ -1,0 +1,37 @@
+"""Letting go, in Redis, of owners that the archive is about to forget."""
+
+from collections.abc import Sequence
+from typing import get_args
+
+from storage.records import DocumentKind, LogKind
+from storage.redis.client import RedisClient, Script
+
+KINDS: tuple[str, ...] = (*get_args(DocumentKind), *get_args(LogKind))
+
+LET_GO = Script(
+    "let_go",
+    """
+    local half = #KEYS / 2
+    for n = 1, half do
+      if redis.call('EXISTS', KEYS[n]) == 1 then return 1 end
+    end
+    for n = half + 1, #KEYS do redis.call('SREM', KEYS[n], ARGV[1]) end
+    return 0
+    """,
+)
+
+
+async def let_go(client: RedisClient, owners: Sequence[str]) -> frozenset[str]:
+    """Return those of `owners` that Redis holds, in whatever kind, and forget of the others that the archive has them.
+
+    Of one that is forgotten nothing comes back from the archive any more, so it can be removed there.
+    """
+    keys = client.keys
+    calls: list[tuple[list[bytes], list[bytes]]] = []
+    for owner in owners:
+        number = keys.partition_of(owner)
+        heads = [keys.thread("m", owner), *(keys.record("h", kind, owner) for kind in KINDS)]
+        gone = [keys.partition(number, name) for name in ("gone", *(f"g:{kind}" for kind in KINDS))]
+        calls.append(([*heads, *gone], [owner.encode("utf-8", "surrogatepass")]))
+    answers = await client.call_each(LET_GO, calls)
+    return frozenset(owner for owner, held in zip(owners, answers, strict=True) if held)
