@@ -14,6 +14,10 @@ Kind = DocumentKind | LogKind
 DOCUMENTS: frozenset[str] = frozenset({"session", "context", "conversation", "run", "task"})
 
 
+NAMED = "@named"
+"""Threads `@named/…` have a namespace for each checkpoint, `space/id`, because their ids say nothing about age."""
+
+
 class Value(NamedTuple):
     """Bytes and what reads them: `("msgpack", b"…")`. A store never looks inside."""
 

@@ -6,7 +6,7 @@ write the copy that counts is chosen among those that nothing has deleted since,
 
 # ruff: noqa: S608 - statements are put together from constants; values are always bound
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
@@ -46,6 +46,13 @@ class IdleOwner(NamedTuple):
     """Version of its last change."""
 
 
+_FIRST_WRITES = (
+    "SELECT thread_id, checkpoint_ns, checkpoint_id, task_path, task_id, idx, channel, type, blob, is_deleted FROM ({})"
+    " ORDER BY thread_id, checkpoint_ns, checkpoint_id, task_id, idx, is_deleted, if(idx < 0, bitNot(ver), ver)"
+    " LIMIT 1 BY thread_id, checkpoint_ns, checkpoint_id, task_id, idx, is_deleted"
+)
+"""Of the copies of each write the first, or of a special one the last; and whether some were removed."""
+_REMOVED = "max(if(r.is_deleted, r.ver, 0)) OVER (PARTITION BY r.thread_id, r.checkpoint_ns, r.checkpoint_id)"
 THREAD_TABLES = ("gg_checkpoints", "gg_writes", "gg_blobs")
 
 
@@ -115,16 +122,18 @@ class Reader:
         found: dict[CheckpointKey, list[WriteRecord]] = {}
         for some in _limited(keys):
             alive = _alive("thread", "thread_id", [key[0] for key in some])
-            rows = await self._client.query(
-                "SELECT r.thread_id, r.checkpoint_ns, r.checkpoint_id,"
-                " r.task_path, r.task_id, r.idx, r.channel, r.type, r.blob, r.is_deleted"
-                f" FROM gg_writes AS r {alive.join} WHERE {alive.where}"
+            rows = (
+                f"FROM gg_writes AS r {alive.join} WHERE {alive.where}"
                 " AND (r.thread_id, r.checkpoint_ns, r.checkpoint_id) IN {keys:Array(Tuple(String, String, String))}"
-                " ORDER BY r.thread_id, r.checkpoint_ns, r.checkpoint_id, r.ver",
-                {"keys": [tuple(key) for key in some], **alive.bound},
             )
-            for key, group in groupby(rows, lambda row: CheckpointKey(*(_name(name) for name in row[:3]))):
-                found[key] = _live_writes(row[3:] for row in group)
+            bound = {"keys": [tuple(key) for key in some], **alive.bound}
+            copies = await self._client.query(_FIRST_WRITES.format(f"SELECT r.* {rows}"), bound)
+            if any(is_deleted for *_, is_deleted in copies):  # seldom, and finding out what came later takes longer
+                later = f"SELECT * FROM (SELECT r.*, {_REMOVED} AS removed {rows}) WHERE ver > removed"
+                copies = await self._client.query(_FIRST_WRITES.format(later), bound)
+            for key, group in groupby(copies, lambda row: CheckpointKey(*(_name(name) for name in row[:3]))):
+                writes = [_write(row[3:-1]) for row in group]
+                found[key] = sorted(writes, key=lambda write: (write.task_path, write.task_id, write.idx))
         return found
 
     async def _whole(
@@ -318,19 +327,6 @@ def _checkpoint(row: Row) -> CheckpointRecord:
         labels={_name(label): _name(value) for label, value in labels.items()},
         reach=int(reach),
     )
-
-
-def _live_writes(rows: Iterable[Row]) -> list[WriteRecord]:
-    """Return what stands of the writes of a checkpoint, given in the order of their versions."""
-    found: dict[tuple[str, int], WriteRecord] = {}
-    for *row, is_deleted in rows:
-        if is_deleted:
-            found.clear()
-            continue
-        write = _write(row)
-        if write.idx < 0 or (write.task_id, write.idx) not in found:
-            found[write.task_id, write.idx] = write
-    return sorted(found.values(), key=lambda write: (write.task_path, write.task_id, write.idx))
 
 
 def _write(row: Row) -> WriteRecord:

@@ -36,6 +36,8 @@ class ArchiverPolicy:
     """Of 16 partitions each, that this archiver may take. One a round, so archivers that start together share them."""
     keep_checkpoints: int = 3
     """Newest checkpoints of each namespace that stay hot; those that rebuild the newest stay too."""
+    keep_named: int = 10
+    """Newest named checkpoints of each thread that stay hot, and as many writes: what `list_checkpoints` returns."""
     keep_entries: Mapping[str, int] = field(
         default_factory=lambda: dict.fromkeys(("message", "event", "checkpoint"), 1000)
     )

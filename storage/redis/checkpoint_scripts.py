@@ -69,13 +69,13 @@ PUT = Script(
     local meta, ids, records, refs, changed, blobs, spaces, dropped, writes, written, lru, gone, place, outbox =
       unpack(KEYS)
     local id, parent, packed, fields, token, limit, thread, space, new = unpack(ARGV, 1, 9)
-    local own = space .. '\\0' .. id
+    local own, late_mark = space .. '\\0' .. id, '\\0'  -- a child of what is late is late; of what is deleted, not
     local deleted = redis.call('HGET', meta, 'deleted')
     if deleted then
       local late = id <= deleted or (parent ~= '' and
-        (parent <= deleted or redis.call('SISMEMBER', dropped, space .. '\\0' .. parent) == 1))
+        (parent <= deleted or redis.call('SISMEMBER', dropped, space .. '\\0' .. parent .. late_mark) == 1))
       if late then
-        redis.call('SADD', dropped, own)
+        redis.call('SADD', dropped, own, own .. late_mark)
         local left = redis.call('PTTL', meta)
         if left > 0 then redis.call('PEXPIRE', dropped, left) end  -- of an evicted thread only the guards are here
         redis.call('UNLINK', writes)
@@ -90,7 +90,7 @@ PUT = Script(
     redis.call('HSET', refs, id, fields)
     redis.call('ZADD', ids, 0, id)
     redis.call('SADD', spaces, space)
-    redis.call('SREM', dropped, own)
+    redis.call('SREM', dropped, own, own .. late_mark)
     for n = 10, #ARGV, 2 do redis.call('HSETNX', blobs, ARGV[n], ARGV[n + 1]) end
     local entry = note(outbox, limit, 'k', 'c', 't', thread, 'n', space, 'i', id, 'b', new)
     redis.call('HSET', changed, id, entry)
@@ -257,6 +257,7 @@ DELETE = Script(
       redis.call('SADD', dropped, space .. '\\0' .. id)
       entry = note(outbox, limit, 'k', 'x', 't', thread, 'n', space, 'i', id)
     end
+    redis.call('PERSIST', dropped)  -- until these are archived too
     redis.call('HSET', meta, 'last', entry)
     local needed = {}
     for _, packed in ipairs(redis.call('HVALS', refs)) do

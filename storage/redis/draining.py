@@ -10,6 +10,10 @@ from storage.redis.client import Argument, RedisClient
 from storage.redis.collecting import Claim
 from storage.redis.outbox import Reference
 
+GRACE = 3600
+"""Seconds for which single deletions are known in Redis after the archive has all of them: whoever had read the archive
+before does not take what it found for there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -40,6 +44,8 @@ class Receipt:
     """Key of an owner's head → its last reference here, and its last deletion here; empty for none."""
     logs: dict[tuple[str, str], int]
     """(Kind, owner) → the last entry here."""
+    dropped: dict[bytes, bytes]
+    """Key of a thread's head → key of its `x`."""
 
 
 class Outbox:
@@ -106,12 +112,12 @@ class Outbox:
 
     def receipt(self, claim: Claim) -> Receipt:
         """Note what can be acknowledged of a claim, and take it as acknowledged."""
-        receipt = Receipt(claim.number, [], [], [], {}, {})
+        receipt = Receipt(claim.number, [], [], [], {}, {}, {})
         raw = dict(claim.raw[claim.acknowledged :])
         stopped: set[bytes] = set()
         for name, reference, error in claim.ready():
             receipt.ids.append(name)
-            head = None if reference is None else self._head(reference)
+            head = None if reference is None else self._head(reference, receipt)
             if error is not None:
                 receipt.corrupt.append((name, pack(raw[name]), head))
                 if error not in receipt.errors:
@@ -139,14 +145,18 @@ class Outbox:
             for part in (name, packed, 0 if head is None else places[head])
         ]
         marks = [mark for pair in receipt.heads.values() for mark in pair]
-        keys = [*self._keys(receipt.number, "out", "lease", "bad"), *receipt.heads]
-        arguments = [self.name, len(receipt.ids), len(receipt.corrupt), *receipt.ids, *corrupt, *marks]
+        keys = self._keys(receipt.number, "out", "lease", "bad")
+        for head in receipt.heads:
+            keys += (head, receipt.dropped.get(head, head))
+        arguments = [self.name, len(receipt.ids), len(receipt.corrupt), GRACE, *receipt.ids, *corrupt, *marks]
         return bool(await self.client.call(scripts.ACKNOWLEDGE, keys, arguments))
 
-    def _head(self, reference: Reference) -> bytes:
+    def _head(self, reference: Reference, receipt: Receipt) -> bytes:
         keys = self.client.keys
         if reference.record_kind in {"", "thread"}:
-            return keys.thread("m", reference.owner)
+            head = keys.thread("m", reference.owner)
+            receipt.dropped[head] = keys.thread("x", reference.owner)
+            return head
         return keys.record("h", reference.record_kind, reference.owner)
 
     def _keys(self, number: int, *names: str) -> list[bytes]:

@@ -12,7 +12,7 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
-    ClusterDownError,
+    ClusterError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -32,8 +32,8 @@ from storage.errors import Fenced, OutboxFull, StorageError, StorageRefused, Sto
 
 LOST = (RedisConnectionError, RedisTimeoutError, OSError, asyncio.IncompleteReadError)
 """No answer came, so the command may have been run."""
-NOT_TAKEN = (ClusterDownError, SlotNotCoveredError)
-"""No node of the cluster ran the command."""
+NOT_TAKEN = (ClusterError, SlotNotCoveredError)
+"""No node of the cluster ran the command: it is down, or a slot is on its way from one to another."""
 RAISED = (RedisError, RedisClusterException, *LOST)
 """All that the driver raises."""
 _AWAY = (BusyLoadingError, OutOfMemoryError, ReadOnlyError, *NOT_TAKEN)

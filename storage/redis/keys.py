@@ -14,8 +14,8 @@ all of them, and the partition's outbox with them, on a cluster too:
                                            partial ("1" unknown namespaces, "2" those in `a`)
     gg:{7}:n:thread                SET     namespaces that are here
     gg:{7}:a:thread                SET     namespaces that are in the archive, after the thread came back from it
-    gg:{7}:x:thread                SET     ns␀checkpoint id of those that were deleted one by one, or came after their
-                                           thread was deleted
+    gg:{7}:x:thread                SET     ns␀checkpoint id of those that were deleted one by one; of those that came
+                                           after their thread was deleted, ns␀checkpoint id␀ too
     gg:{7}:i:thread␀ns             ZSET    checkpoint ids, score 0: sorted by id
     gg:{7}:c:thread␀ns             HASH    checkpoint id → packed checkpoint
     gg:{7}:r:thread␀ns             HASH    checkpoint id → packed blob fields that it refers to
@@ -33,8 +33,9 @@ all of them, and the partition's outbox with them, on a cluster too:
     gg:{7}:k:kind                  ZSET    owner → Redis time of the last change, in ms
     gg:{7}:g:kind                  SET     owners that are in the archive only
 
-What idles is removed by the archiver, in one script, once it is archived, and nothing else is ever dropped: the one
-time to live is that of an evicted thread's guards (`fence`, `deleted` and `x`).
+What idles is removed by the archiver, in one script, once it is archived, and nothing else is ever dropped. A time to
+live has only what guards against the past: an evicted thread's `fence`, `deleted` and `x` for a week, and `x` of a
+thread that was not deleted for an hour, once all of it is archived.
 """
 
 from dataclasses import dataclass

@@ -8,14 +8,14 @@ from contextlib import suppress
 
 from storage.errors import StorageError
 from storage.protocols import Archive
-from storage.records import CheckpointRecord
+from storage.records import NAMED, CheckpointRecord
 from storage.redis.archiving import ArchiverMetrics, ArchiverPolicy
 from storage.redis.client import RedisClient, all_of
 from storage.redis.collecting import Claim, Load
 from storage.redis.draining import Outbox, Receipt, Seen
 from storage.redis.inserting import insert_all
 from storage.redis.keys import PARTITIONS
-from storage.redis.trimming import MOST, trim_records, trim_thread
+from storage.redis.trimming import MOST, trim_named, trim_records, trim_thread
 
 logger = logging.getLogger("goalgraph")
 
@@ -193,18 +193,24 @@ class Mover:
     async def _trim(self, load: Load, receipts: Sequence[Receipt]) -> None:
         newest: dict[tuple[str, str], CheckpointRecord] = {}
         for _, record in load.checkpoints:
-            known = newest.get(record.key[:2])
+            thread, space, _ = record.key
+            place = (thread, "" if _is_named(thread) else space)
+            known = newest.get(place)
             if known is None or known.key < record.key:
-                newest[record.key[:2]] = record
+                newest[place] = record
         threads = [self._trim_thread(record) for record in newest.values()]
         logs = [trim_records(self._client, one.number, one.logs, self._policy.keep_entries) for one in receipts]
         self._metrics.trimmed += sum(await all_of(threads + logs))
 
     async def _trim_thread(self, newest: CheckpointRecord) -> int:
         keep = max(1, self._policy.keep_checkpoints) + newest.reach
+        thread = newest.key.thread_id
         dropped = 0
         while True:
-            several = await trim_thread(self._client, *newest.key, keep)
+            if _is_named(thread):
+                several = await trim_named(self._client, thread, self._policy.keep_named)
+            else:
+                several = await trim_thread(self._client, *newest.key, keep)
             dropped += several
             if several < MOST:
                 return dropped
@@ -214,3 +220,7 @@ class Mover:
         self._owned -= set(among) - held
         self._recovering &= self._owned
         self._metrics.owned = len(self._owned)
+
+
+def _is_named(thread_id: str) -> bool:
+    return thread_id.startswith(f"{NAMED}/")

@@ -133,9 +133,9 @@ ACKNOWLEDGE = Script(
     LATER
     + """
     local outbox, lease, bad = unpack(KEYS, 1, 3)
-    local name, several, corrupt = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+    local name, several, corrupt, grace = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
     if redis.call('GET', lease) ~= name then return 0 end
-    local at = 4
+    local at = 5
     while several > 0 do
       local part = {}
       for n = 1, math.min(several, 1000) do part[n] = ARGV[at]; at = at + 1 end
@@ -147,13 +147,14 @@ ACKNOWLEDGE = Script(
       local id, packed, owner = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
       at = at + 3
       redis.call('HSET', bad, id, packed)
-      if owner > 0 and redis.call('HEXISTS', KEYS[3 + owner], 'last') == 1 then
-        local oldest = redis.call('HGET', KEYS[3 + owner], 'bad')
-        if not oldest or later(oldest, id) then redis.call('HSET', KEYS[3 + owner], 'bad', id) end
+      local head = owner > 0 and KEYS[2 + 2 * owner]
+      if head and redis.call('HEXISTS', head, 'last') == 1 then
+        local oldest = redis.call('HGET', head, 'bad')
+        if not oldest or later(oldest, id) then redis.call('HSET', head, 'bad', id) end
       end
     end
-    for n = 4, #KEYS do
-      local head, id, deletion = KEYS[n], ARGV[at], ARGV[at + 1]
+    for n = 4, #KEYS, 2 do
+      local head, dropped, id, deletion = KEYS[n], KEYS[n + 1], ARGV[at], ARGV[at + 1]
       at = at + 2
       local last, archived, oldest, seq, deleted =
         unpack(redis.call('HMGET', head, 'last', 'archived', 'bad', 'seq', 'deleted'))
@@ -164,7 +165,13 @@ ACKNOWLEDGE = Script(
       local stands = id == '' or oldest and not later(oldest, id) or archived and not later(id, archived)
       if last and not stands then
         redis.call('HSET', head, 'archived', id)
-        if deleted == last and id == last and not seq then redis.call('UNLINK', head) end
+        if dropped ~= head then  -- of a thread, whose deletions are all archived when its last reference is
+          if id == last and not deleted and redis.call('TTL', dropped) == -1 then
+            redis.call('EXPIRE', dropped, grace)
+          end
+        elseif deleted == last and id == last and not seq then
+          redis.call('UNLINK', head)
+        end
       end
     end
     return 1

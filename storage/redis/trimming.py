@@ -66,6 +66,45 @@ TRIM_THREAD = Script(
     """,
 )
 
+TRIM_NAMED = Script(
+    "trim_named",
+    LATER
+    + """
+    local meta, spaces = KEYS[1], KEYS[2]
+    local keep, most = tonumber(ARGV[1]), tonumber(ARGV[2])
+    local archived = redis.call('HGET', meta, 'archived')
+    if not archived then return 0 end
+    local groups = {}
+    for _, space in ipairs(redis.call('SMEMBERS', spaces)) do
+      local newest
+      for _, change in ipairs(redis.call('HVALS', KEYS[3] .. space)) do
+        if not newest or later(change, newest) then newest = change end
+      end
+      local kind = string.match(space, '^[^/]*')
+      groups[kind] = groups[kind] or {}
+      table.insert(groups[kind], {space, newest or '0-0'})
+    end
+    local dropped = 0
+    for _, group in pairs(groups) do
+      table.sort(group, function(one, other) return later(one[2], other[2]) end)
+      for n = #group, keep + 1, -1 do
+        local space, change = unpack(group[n])
+        if dropped < most and not later(change, archived) then
+          for _, id in ipairs(redis.call('ZRANGE', KEYS[4] .. space, 0, -1)) do
+            redis.call('UNLINK', KEYS[5] .. space .. '\\0' .. id)
+          end
+          redis.call('UNLINK', KEYS[3] .. space, KEYS[4] .. space)
+          for k = 6, #KEYS do redis.call('UNLINK', KEYS[k] .. space) end
+          redis.call('SREM', spaces, space)
+          dropped = dropped + 1
+        end
+      end
+    end
+    if dropped > 0 then redis.call('HSET', meta, 'trimmed', '1') end
+    return dropped
+    """,
+)
+
 # An owner that was deleted and created anew counts its entries from 1 again. As long as that deletion waits in the
 # outbox, a number does not tell of which life it is, so nothing is trimmed.
 TRIM_RECORDS = Script(
@@ -117,6 +156,17 @@ async def trim_thread(client: RedisClient, thread_id: str, checkpoint_ns: str, n
     keys = [of("m", thread_id), *(of(letter, thread_id, checkpoint_ns) for letter in "icrvbj")]
     keys.append(of("w", thread_id, checkpoint_ns, ""))
     return await client.call(TRIM_THREAD, keys, [newest, keep, MOST])
+
+
+async def trim_named(client: RedisClient, thread_id: str, keep: int) -> int:
+    """Drop archived namespaces of a thread of named checkpoints, but for the `keep` of each kind that changed last.
+
+    Returns:
+        How many namespaces were dropped; `MOST` says that there may be more.
+    """
+    of = client.keys.thread
+    keys = [of("m", thread_id), of("n", thread_id), *(of(letter, thread_id, "") for letter in "vjwicrb")]
+    return await client.call(TRIM_NAMED, keys, [keep, MOST])
 
 
 async def trim_records(

@@ -6,11 +6,9 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
-from storage.records import Change, CheckpointKey, CheckpointRecord, Entry, StoredCheckpoint, WriteRecord
+from storage.records import NAMED, Change, CheckpointKey, CheckpointRecord, Entry, StoredCheckpoint, WriteRecord
 from storage.sessions.stores import Stores, as_text
 
-NAMED = "@named"
-"""Their threads and namespaces begin with it, and a slash: LangGraph's are not among them."""
 WRITES = "@named-writes"
 """Namespaces of writes begin with it: they may come before their checkpoint, so they hang on an empty one there."""
 PAGE = 64
@@ -182,7 +180,7 @@ class NamedCheckpoints(Stores):
 def key_of(space: str, thread_id: str, checkpoint_id: str) -> CheckpointKey:
     """Return where a named checkpoint, or its writes, are.
 
-    Each has a namespace of its own: of several in one, those with the highest ids stay in the hot tier, and ids like
-    `c9` and `c10` say nothing about age.
+    Each has a namespace of its own: of several in one, those with the highest ids would stay in the hot tier, and ids
+    like `c9` and `c10` say nothing about age. So it is the namespaces that were stored last that stay.
     """
     return CheckpointKey(f"{NAMED}/{thread_id}", f"{space}/{checkpoint_id}", checkpoint_id)

@@ -259,6 +259,63 @@ async def test_a_deleted_checkpoint_takes_its_writes_and_unshared_blobs_along(st
     assert not (await found(store, "1")).writes
 
 
+async def test_a_child_of_a_deleted_checkpoint_is_stored_in_a_thread_that_was_deleted_before(
+    store: CheckpointStore,
+) -> None:
+    """Its parent is not late, it is pruned."""
+    await store.put(checkpoint("1"), [])
+    await store.delete_thread("t")
+    await store.put(checkpoint("2"), [])
+    await store.delete([key("2")])
+    await store.put(checkpoint("3", "2"), [])
+
+    assert await ids(store) == ["3"]
+
+
+async def test_a_checkpoint_that_is_stored_again_after_its_deletion_takes_writes(store: CheckpointStore) -> None:
+    await store.put(checkpoint("1"), [])
+    await store.delete([key("1")])
+    await store.put(checkpoint("1"), [])
+    await store.put_writes(key("1"), [write("t", 0, "new")])
+
+    assert [each.value.body for each in (await found(store)).writes] == [b"new"]
+
+
+async def test_the_same_id_in_another_namespace_is_another_checkpoint(store: CheckpointStore) -> None:
+    """Also when one of them was deleted, or came too late."""
+    for ns in ("", "n"):
+        await store.put(checkpoint("1", ns=ns), [])
+    await store.delete([key("1")])
+    await store.put_writes(key("1", ns="n"), [write("t", 0, "kept")])
+    assert [each.value.body for each in (await found(store, ns="n")).writes] == [b"kept"]
+
+    await store.delete_thread("t")
+    await store.put(checkpoint("2", "1"), [])
+    for own, parent in (("2", None), ("3", "2")):
+        await store.put(checkpoint(own, parent, ns="n"), [])
+    await store.put_writes(key("2", ns="n"), [write("t", 0, "kept")])
+    assert await ids(store, thread_id="t", checkpoint_ns="") == []
+    assert await ids(store, thread_id="t", checkpoint_ns="n") == ["3", "2"]
+    assert [each.value.body for each in (await found(store, "2", ns="n")).writes] == [b"kept"]
+
+
+async def test_half_of_a_surrogate_pair_is_a_text_anywhere(store: CheckpointStore) -> None:
+    """Python has such texts: JSON from elsewhere, names of files."""
+    odd = "\ud800"
+    value = Value("t", b"1")
+    record = checkpoint("2", f"1{odd}", refs={odd: odd}, labels={odd: odd})
+    record = replace(record, key=CheckpointKey(odd, odd, f"2{odd}"), body=value, metadata=value)
+    task = WriteRecord(task_id=odd, idx=0, task_path=odd, channel=odd, value=value)
+    await store.put(record, [BlobRecord(channel=odd, version=odd, value=value)])
+    await store.put_writes(record.key, [task])
+
+    whole = StoredCheckpoint(record=record, blobs={odd: value}, writes=[task])
+    assert plain(whole) == plain(await found(store, f"2{odd}", odd, odd))
+    assert await ids(store, thread_id=odd, before=f"3{odd}") == [f"2{odd}"]
+    await store.delete([record.key])
+    assert await ids(store, thread_id=odd) == []
+
+
 async def test_an_older_writer_is_fenced_and_one_without_a_claim_goes(fencing_store: CheckpointStore) -> None:
     """The highest token of the thread counts, also from writes."""
     store = fencing_store

@@ -3,9 +3,10 @@
 import dataclasses
 import random
 
+from storage.records import NAMED
 from storage.redis.client import RedisClient
 from storage.redis.records import RedisRecords
-from storage.redis.trimming import trim_records, trim_thread
+from storage.redis.trimming import trim_named, trim_records, trim_thread
 from tests.support.archiving import BRISK, append, archiver_of, hot_ids, keys_of, name_of, put, write
 from tests.support.recording_archive import RecordingArchive
 
@@ -87,6 +88,43 @@ async def test_writes_without_their_checkpoint_go_when_they_are_old(
         await archiver.flush()
     assert not await keys_of(client, "*}:w:*")
     assert (key, "late", 0) in archive.writes
+
+
+async def test_of_named_checkpoints_those_stored_last_stay_whatever_their_names(
+    client: RedisClient, archive: RecordingArchive
+) -> None:
+    """Each has a namespace of its own."""
+    thread = f"{NAMED}/thread"
+    keep = dataclasses.replace(BRISK, keep_checkpoints=1, keep_named=2)
+    async with archiver_of(client, archive, keep) as archiver:
+        for step in (9, 10, 1, 7, 3):
+            key = await put(client, thread, step, space=f"{NAMED}/{step}")
+            await put(client, thread, step, space=f"{NAMED}-writes/{step}", new=())
+            await write(client, key)
+        await archiver.flush()
+        await put(client, thread, 7, space=f"{NAMED}/7")
+        await archiver.flush()
+    spaces = {f"{NAMED}{kind}/{step}".encode() for kind in ("", "-writes") for step in (7, 3)}
+    assert spaces == await client.server.smembers(client.keys.thread("n", thread))
+    for letter, hot in (("i", 4), ("c", 4), ("r", 4), ("v", 4), ("b", 2), ("j", 2), ("w", 2)):
+        assert hot == len(await keys_of(client, f"*}}:{letter}:{thread}*")), letter
+    assert await client.server.hget(client.keys.thread("m", thread), "trimmed") == b"1"
+    assert len(archive.checkpoints) == 10
+    assert len(archive.writes) == 5
+
+
+async def test_named_checkpoints_that_are_not_archived_stay(client: RedisClient) -> None:
+    thread = f"{NAMED}/thread"
+    for step in range(4):
+        await put(client, thread, step, space=f"{NAMED}/{step}")
+    meta = client.keys.thread("m", thread)
+    assert await trim_named(client, thread, 1) == 0
+    changed = await client.server.hget(client.keys.thread("v", thread, f"{NAMED}/1"), name_of(1))
+    await client.server.hset(meta, "archived", changed)
+    assert await trim_named(client, thread, 1) == 2
+    assert {f"{NAMED}/{step}".encode() for step in (2, 3)} == await client.server.smembers(
+        client.keys.thread("n", thread)
+    )
 
 
 async def test_random_trimming_never_drops_what_is_not_archived(client: RedisClient, archive: RecordingArchive) -> None:
