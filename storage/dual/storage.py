@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from storage.redis.checkpoints import RedisCheckpoints
 from storage.redis.client import RedisClient
 from storage.redis.keys import Keys
 from storage.redis.records import RedisRecords
-from storage.redis.retention import let_go
+from storage.redis.retention import let_go, take_back
 from storage.redis.storage import PING
 from storage.references import digests_in
 from storage.serde import ValueCodec
@@ -171,7 +171,16 @@ class DualStorage(StorageFacade):
         await self.flush()
         await self.archiver.evict(idle_for.total_seconds())
         archive = await self.archive()
-        return len(await archive.retain(idle_for, now=self.clock(), spare=lambda owners: let_go(self.client, owners)))
+        let_gone: set[str] = set()
+
+        async def spare(owners: Sequence[str]) -> frozenset[str]:
+            held = await let_go(self.client, owners)
+            let_gone.update(set(owners) - held)
+            return held
+
+        dropped = await archive.retain(idle_for, now=self.clock(), spare=spare)
+        await take_back(self.client, let_gone.difference(dropped))
+        return len(dropped)
 
     async def collect_blobs(self, blobs: FsspecBlobStore, *, older_than: timedelta = timedelta(days=1)) -> int:
         """Remove the blobs that no record of either tier refers to; returns how many files went.

@@ -1,6 +1,6 @@
 """Letting go, in Redis, of owners that the archive is about to forget."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import get_args
 
 from storage.records import DocumentKind, LogKind
@@ -21,11 +21,34 @@ LET_GO = Script(
 )
 
 
+TAKE_BACK = Script(
+    "take_back",
+    """
+    local half = #KEYS / 2
+    for n = 1, half do
+      if redis.call('EXISTS', KEYS[n]) == 0 then redis.call('SADD', KEYS[half + n], ARGV[1]) end
+    end
+    return 1
+    """,
+)
+
+
 async def let_go(client: RedisClient, owners: Sequence[str]) -> frozenset[str]:
     """Return those of `owners` that Redis holds, in whatever kind, and forget of the others that the archive has them.
 
     Of one that is forgotten nothing comes back from the archive any more, so it can be removed there.
     """
+    answers = await client.call_each(LET_GO, _calls(client, owners))
+    return frozenset(owner for owner, held in zip(owners, answers, strict=True) if held)
+
+
+async def take_back(client: RedisClient, owners: Collection[str]) -> None:
+    """Note of `owners`, which were let go, that the archive has kept them, because they had changed meanwhile."""
+    await client.call_each(TAKE_BACK, _calls(client, owners))
+
+
+def _calls(client: RedisClient, owners: Collection[str]) -> list[tuple[list[bytes], list[bytes]]]:
+    """Return for each owner its heads and, in the same order, the sets of those that are in the archive only."""
     keys = client.keys
     calls: list[tuple[list[bytes], list[bytes]]] = []
     for owner in owners:
@@ -33,5 +56,4 @@ async def let_go(client: RedisClient, owners: Sequence[str]) -> frozenset[str]:
         heads = [keys.thread("m", owner), *(keys.record("h", kind, owner) for kind in KINDS)]
         gone = [keys.partition(number, name) for name in ("gone", *(f"g:{kind}" for kind in KINDS))]
         calls.append(([*heads, *gone], [owner.encode("utf-8", "surrogatepass")]))
-    answers = await client.call_each(LET_GO, calls)
-    return frozenset(owner for owner, held in zip(owners, answers, strict=True) if held)
+    return calls

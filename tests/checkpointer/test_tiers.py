@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 from uuid import uuid4
@@ -246,6 +246,26 @@ async def test_a_channel_that_has_not_changed_for_months_outlives_retention(tier
         assert ["long", "ago"] == found.checkpoint["channel_values"]["same"]
         assert [] == await values(saver, "idle")
         assert [1, 0] == await values(saver, "read")
+
+
+async def test_a_thread_that_changed_while_it_was_about_to_be_removed_is_kept(
+    both: DualStorage, saver: DualWriteSaver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(saver, "t", 2)
+    await saver.aevict("t")
+    archive = await both.archive()
+    look = archive.idle
+
+    async def idle(*arguments: Any, **more: Any) -> Any:
+        found = await look(timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
+        await fill(saver, "t", 3)
+        await saver.aevict("t")
+        return found
+
+    monkeypatch.setattr(archive, "idle", idle)
+
+    assert 0 == await both.retain(timedelta(0))
+    assert [2, 1, 0, 1, 0] == await values(saver, "t")
 
 
 async def test_a_deleted_thread_is_gone_from_both_tiers(both: DualStorage, saver: DualWriteSaver) -> None:
