@@ -8,12 +8,12 @@ import importlib
 import json
 import os
 import resource
-import select
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
@@ -46,7 +46,7 @@ class Worker:
         child = self._child
         questions, answers = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
         questions.write(json.dumps([function, arguments]).encode() + b"\n")
-        ready, _, _ = select.select([answers], [], [], limit)
+        ready = wait([answers.fileno()], limit)
         if not ready:
             self.close()
             raise Unmeasured(f"over {limit:g} s")

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import os
 import random
+import resource
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -30,7 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the seed before xdist copies the options to its workers."""
+    """Choose the seed before xdist copies the options to its workers, and let tests open many files."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # chdb leaves some ten files open each time it is opened
     if config.option.seed is None:
         config.option.seed = random.SystemRandom().randrange(2**32)
 

@@ -39,7 +39,7 @@ def assert_measured(rows: Sequence[Row]) -> None:
     for row in rows:
         for name, figure in row.peers.items():
             assert isinstance(figure, str) == (name in NOWHERE), (row.what, name, figure)
-            assert figure == NOWHERE.get(name, figure)
+            assert figure in {NOWHERE.get(name, figure), "not installed"}, "which also depends on the extra `bench`"
 
 
 def test_savers_gives_rows_for_both_halves() -> None:

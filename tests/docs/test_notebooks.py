@@ -1,6 +1,7 @@
 """The notebooks run from top to bottom, and are committed without what they leave behind."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import nbformat
@@ -27,6 +28,11 @@ SOCKETS = "goalgraph-"
 """The folder of this user for the sockets of private redis-servers; it stays."""
 
 
+def left_in(folder: Path) -> list[str]:
+    """What is there besides the folder for sockets."""
+    return [entry.name for entry in folder.iterdir() if not entry.name.startswith(SOCKETS)]
+
+
 def read(path: Path) -> Any:
     return nbformat.read(path, as_version=4)
 
@@ -40,17 +46,15 @@ def test_there_are_notebooks() -> None:
 async def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     notebook = read(path)
     client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-
-    await client.async_execute(env={**own_environment(), "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)})
+    with TemporaryDirectory(prefix="gg-") as temporary:  # pytest's own folders are too deep for a socket's path
+        await client.async_execute(env={**own_environment(), "PYTHONPATH": str(ROOT), "TMPDIR": temporary})
+        left = left_in(Path(temporary))
 
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     pictures = [output["data"]["image/svg+xml"] for output in outputs if "image/svg+xml" in output.get("data", {})]
     printed = "".join(output["text"] for output in outputs if output.output_type == "stream")
     assert (path.stem in DRAWN) == any(picture.startswith("<svg") for picture in pictures)
     assert [said for said in PROMISED[path.stem] if said not in printed] == []
-    left = [entry.name for entry in temporary.iterdir() if not entry.name.startswith(SOCKETS)]
     assert left == []
 
 

@@ -13,7 +13,6 @@ import base64
 import json
 import os
 import re
-import select
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import threading
 import urllib.request
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -69,7 +69,7 @@ class ClickHouseHttp:
             start_new_session=True,  # Ctrl-C in the terminal is for whoever started it
         )
         assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
+        ready = wait([self.process.stdout.fileno()], START_SECONDS)
         line = self.process.stdout.readline() if ready else ""
         if not line:
             self.kill()

@@ -1,12 +1,12 @@
 """Real Redis servers for tests: one, or a cluster of three. Nothing waits for time: a server says when it is ready."""
 
 import random
-import select
 import socket
 import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Self
 
@@ -131,7 +131,7 @@ class RedisServer:
         deadline = time.monotonic() + START_SECONDS
         log = b""
         while saying.encode() not in log:
-            readable, _, _ = select.select([stream], [], [], max(0.0, deadline - time.monotonic()))
+            readable = wait([stream.fileno()], max(0.0, deadline - time.monotonic()))
             chunk = stream.read1() if readable else b""  # pyright: ignore[reportAttributeAccessIssue]  # it is buffered
             if not chunk:
                 self.kill()

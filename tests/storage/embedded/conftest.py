@@ -2,13 +2,13 @@
 
 import asyncio
 import os
-import select
 import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Self
 
@@ -127,6 +127,6 @@ def ending(process: psutil.Process) -> Iterator[None]:
     handle = os.pidfd_open(process.pid)
     try:
         yield
-        assert select.select([handle], [], [], SECONDS)[0], f"{process} goes on"
+        assert wait([handle], SECONDS), f"{process} goes on"
     finally:
         os.close(handle)
