@@ -12,6 +12,7 @@ import pytest
 from langgraph.checkpoint.base import empty_checkpoint
 
 from checkpointer import DualWriteSaver
+from checkpointer.codec import key_of
 from checkpointer.saver import FENCE
 from storage.archiver import ArchiverPolicy
 from storage.dual import DualStorage, StorageOptions
@@ -159,6 +160,7 @@ async def test_a_fork_of_an_archived_checkpoint_has_its_unchanged_values(saver: 
 
 async def test_writes_for_a_checkpoint_that_has_left_redis_join_those_in_the_archive(saver: DualWriteSaver) -> None:
     configs = await fill(saver, "t", 6)
+    await saver.aput_writes(configs[0], [("__resume__", "old")], "task")
     await saver.aflush()
     await saver.aput_writes(configs[0], [("n", "too late"), ("__resume__", "new")], "task")
     await saver.aput_writes(configs[0], [("n", "other")], "task-2")
@@ -169,6 +171,17 @@ async def test_writes_for_a_checkpoint_that_has_left_redis_join_those_in_the_arc
         assert found is not None
         assert expected == found.pending_writes
         await saver.aevict("t")
+
+
+async def test_the_newest_of_an_evicted_thread_is_not_one_that_was_just_deleted(saver: DualWriteSaver) -> None:
+    configs = await fill(saver, "t", 3)
+    await saver.aevict("t")
+
+    await saver.store.delete([key_of(configs[-1])])
+
+    found = await saver.aget_tuple(at("t"))  # the archive has not heard of it yet
+    assert found is not None
+    assert [1] == found.checkpoint["channel_values"]["n"]
 
 
 async def test_a_graph_travels_back_across_both_tiers(saver: DualWriteSaver) -> None:
