@@ -26,6 +26,7 @@ from storage.packing import (
     unpack_checkpoint,
     unpack_map,
     unpack_write,
+    utf8,
 )
 from storage.records import (
     BlobRecord,
@@ -84,7 +85,7 @@ class BackendCheckpoints:
         await self._list(thread, space)
         for write in writes:
             order = str(uuid6())  # rises, so a reader can tell the first of two
-            parts = [order.encode(), _bytes(write.task_id), str(write.idx).encode(), pack_write(write)]
+            parts = [order.encode(), utf8(write.task_id), str(write.idx).encode(), pack_write(write)]
             await self._put_text(place, own, order, write.channel, parts)
 
     async def get(
@@ -119,7 +120,7 @@ class BackendCheckpoints:
         if not records:
             return
         newest = max(record.key.checkpoint_id for record in records)
-        await self._put(_place("deleted", thread_id), "newest", [_bytes(newest)])
+        await self._put(_place("deleted", thread_id), "newest", [utf8(newest)])
         await self._empty([record.key for record in records])
         for space in spaces:
             await self._empty_blobs(thread_id, space, needed=set())
@@ -153,8 +154,8 @@ class BackendCheckpoints:
         """Put thread and namespace into the directory, once for each process; again changes nothing."""
         if (thread, space) in self._listed:
             return
-        await self._put(_place("threads"), _joined(thread), [_bytes(thread)])
-        await self._put(_place("namespaces", thread), _place(space), [_bytes(space)])
+        await self._put(_place("threads"), _joined(thread), [utf8(thread)])
+        await self._put(_place("namespaces", thread), _place(space), [utf8(space)])
         self._listed.add((thread, space))
 
     async def _names(self, place: str) -> list[str]:
@@ -195,7 +196,7 @@ class BackendCheckpoints:
     # --------------------------------------------------------------------------------------- the backend's methods
 
     async def _put(self, place: str, own: str, parts: Sequence[bytes]) -> None:
-        if not await self._backend.put_checkpoint(place, own, {MARK: _encode([_bytes(own), *parts])}, None):
+        if not await self._backend.put_checkpoint(place, own, {MARK: _encode([utf8(own), *parts])}, None):
             raise StorageUnavailable(f"the backend did not store {own!r} in {place!r}")
 
     async def _put_text(self, place: str, own: str, order: str, channel: str, parts: Sequence[bytes]) -> None:
@@ -277,10 +278,6 @@ def _writes(stored: Iterable[Sequence[Any]], name: str) -> list[WriteRecord]:
         if idx < 0 or (task, idx) not in kept:
             kept[task, idx] = unpack_write(task, idx, parts[2], name)
     return sorted(kept.values(), key=lambda write: (write.task_path, write.task_id, write.idx))
-
-
-def _bytes(name: str) -> bytes:
-    return name.encode("utf-8", "surrogatepass")
 
 
 async def _none() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from storage.archiver import Archiver, ArchiverMetrics, ArchiverPolicy
+    from storage.backend_archive import PermanentBackendArchive
     from storage.blobs import FsspecBlobStore
     from storage.clickhouse import ClickHouseArchive, ClickHousePermanentStorage
     from storage.dual import DualStorage, StorageOptions
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
         StorageUnavailable,
     )
     from storage.memory import MemoryBlobStore, MemoryCheckpoints, MemoryRecords
-    from storage.permanent import PermanentBackendArchive
     from storage.protocols import Archive, ArchiveReader, BlobStore, CheckpointStore, RecordStore, Table
     from storage.redis.storage import RedisStorage
     from storage.seed_protocols import (
@@ -103,7 +103,7 @@ _HOMES = {
         "StorageUnavailable",
     ],
     "storage.memory": ["MemoryBlobStore", "MemoryCheckpoints", "MemoryRecords"],
-    "storage.permanent": ["PermanentBackendArchive"],
+    "storage.backend_archive": ["PermanentBackendArchive"],
     "storage.protocols": ["Archive", "ArchiveReader", "BlobStore", "CheckpointStore", "RecordStore", "Table"],
     "storage.redis.storage": ["RedisStorage"],
     "storage.seed_protocols": [

@@ -51,7 +51,7 @@ def unpack(packed: bytes, key: str) -> list[bytes]:
 
 def pack_map(items: Mapping[str, str]) -> bytes:
     """Join names and texts, in turn."""
-    return pack(_bytes(part) for item in items.items() for part in item)
+    return pack(utf8(part) for item in items.items() for part in item)
 
 
 def unpack_map(packed: bytes, key: str) -> dict[str, str]:
@@ -60,6 +60,11 @@ def unpack_map(packed: bytes, key: str) -> dict[str, str]:
     if len(parts) % 2:
         raise CorruptRecord(key, "a name has no text")
     return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def utf8(name: str) -> bytes:
+    """Encode text; half of a surrogate pair, which Python allows, is a character like any other."""
+    return name.encode("utf-8", "surrogatepass")
 
 
 def text(part: bytes, key: str) -> str:
@@ -83,10 +88,10 @@ def pack_checkpoint(record: CheckpointRecord) -> bytes:
     return pack(
         (
             FORMAT,
-            _bytes(record.parent_id or ""),
-            _bytes(record.body.type),
+            utf8(record.parent_id or ""),
+            utf8(record.body.type),
             record.body.body,
-            _bytes(record.metadata.type),
+            utf8(record.metadata.type),
             record.metadata.body,
             pack_map(record.labels),
             str(record.reach).encode(),
@@ -117,7 +122,7 @@ def unpack_checkpoint(key: CheckpointKey, packed: bytes, refs: Mapping[str, str]
 
 def pack_write(write: WriteRecord) -> bytes:
     """Everything of a write but its task and index."""
-    texts = map(_bytes, (write.task_path, write.channel, write.value.type))
+    texts = map(utf8, (write.task_path, write.channel, write.value.type))
     return pack((FORMAT, *texts, write.value.body))
 
 
@@ -134,8 +139,3 @@ def unpack_write(task_id: str, idx: int, packed: bytes, name: str) -> WriteRecor
         channel=text(channel, name),
         value=Value(text(kind, name), body),
     )
-
-
-def _bytes(part: str) -> bytes:
-    """Encode as `text` decodes: half of a surrogate pair is a character of Python too."""
-    return part.encode("utf-8", "surrogatepass")

@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import isfinite
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 DocumentKind = Literal["session", "context", "conversation", "run", "task"]
 """Kinds with one current state: a change is merged into it, and each state is archived."""
 LogKind = Literal["message", "event", "checkpoint"]
 """Kinds whose entries stand beside each other; `checkpoint` is the order in which the seed's interface stored them."""
 Kind = DocumentKind | LogKind
-DOCUMENTS: frozenset[str] = frozenset({"session", "context", "conversation", "run", "task"})
+DOCUMENTS: frozenset[str] = frozenset(get_args(DocumentKind))
+KINDS: tuple[Kind, ...] = (*get_args(DocumentKind), *get_args(LogKind))
 
 
 NAMED = "@named"

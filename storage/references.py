@@ -2,15 +2,13 @@
 
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import get_args
 
 from storage.protocols import CheckpointStore, RecordStore
-from storage.records import CheckpointQuery, DocumentKind, Kind, LogKind, StoredCheckpoint, Value
+from storage.records import KINDS, CheckpointQuery, StoredCheckpoint, Value
 from storage.serde import ValueCodec
 
 DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 """A SHA-256 in any encoding that leaves text as it is, which ours does."""
-KINDS: tuple[Kind, ...] = (*get_args(DocumentKind), *get_args(LogKind))
 
 
 async def digests_in(checkpoints: CheckpointStore, records: RecordStore, codec: ValueCodec) -> AsyncIterator[str]:

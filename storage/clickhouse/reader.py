@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from storage.clickhouse.client import ClickHouseClient
 from storage.clickhouse.rows import moment
 from storage.errors import CorruptRecord
-from storage.packing import text, unpack
+from storage.packing import text, unpack, utf8
 from storage.records import (
     CheckpointKey,
     CheckpointQuery,
@@ -307,7 +307,7 @@ def _limited(keys: Sequence[_K]) -> list[list[_K]]:
     parts: list[list[_K]] = []
     room = 0
     for key in keys:
-        size = 4 + sum(len(name.encode("utf-8", "surrogatepass")) + 2 for name in key)
+        size = 4 + sum(len(utf8(name)) + 2 for name in key)
         if not parts or size > room:
             parts.append([])
             room = MOST_NAMES

@@ -7,7 +7,7 @@ from struct import Struct
 from struct import error as struct_error
 from typing import TypeVar
 
-from storage.packing import pack
+from storage.packing import pack, utf8
 from storage.records import Batch, BlobRecord, CheckpointKey, CheckpointRecord, Entry, Tombstone, Value, WriteRecord
 
 MOST_ROWS = 2_000
@@ -143,9 +143,7 @@ def _removed_writes(item: tuple[int, CheckpointKey]) -> bytes:
 def _entry(item: tuple[int, Entry]) -> bytes:
     ver, entry = item
     fields = pack(
-        part
-        for name, value in entry.fields.items()
-        for part in (name.encode("utf-8", "surrogatepass"), value.type.encode(), value.body)
+        part for name, value in entry.fields.items() for part in (utf8(name), value.type.encode(), value.body)
     )
     return b"".join((
         _text(entry.kind),
@@ -173,7 +171,7 @@ def _value(value: Value) -> tuple[bytes, bytes]:
 
 
 def _text(text: str) -> bytes:
-    return _bytes(text.encode("utf-8", "surrogatepass"))
+    return _bytes(utf8(text))
 
 
 def _bytes(content: bytes) -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import cast
 
 from storage.dual.archive import OpenReader
+from storage.dual.pages import pages
 from storage.errors import ArchiveUnavailable, CorruptRecord
 from storage.protocols import ArchiveReader
 from storage.records import (
@@ -77,7 +78,7 @@ class TieredCheckpoints:
             aclosing(self._archived(query, here) if elsewhere else _nothing()) as cold,
         ):
             next_hot = await anext(hot, None)
-            if next_hot is not None and _is_newest(query) and query.matches(next_hot.record):
+            if left != 0 and next_hot is not None and _is_newest(query) and query.matches(next_hot.record):
                 yield next_hot  # trimming leaves the newest, so nothing in the archive comes before it
                 left = None if left is None else left - 1
                 next_hot = None if left == 0 else await anext(hot, None)
@@ -155,7 +156,7 @@ class TieredCheckpoints:
         archive = await self._reader()
         whole = replace(query, limit=None)  # some of what is found is left out; who asks stops when it is enough
         async with aclosing(cast("AsyncGenerator[StoredCheckpoint]", archive.scan(whole))) as rows:
-            async for page in _pages(rows):
+            async for page in pages(rows, PAGE):
                 keys = [stored.record.key for stored in page]
                 hidden = here | await self.hot.dropped([key for key in keys if key not in here])
                 left = [stored for stored in page if stored.record.key not in hidden]
@@ -166,17 +167,6 @@ class TieredCheckpoints:
                         yield _with_hot_writes(stored, fetched.writes)
                     else:  # it has come back meanwhile
                         yield await self._whole(fetched.found, fetched)
-
-
-async def _pages(rows: AsyncIterator[StoredCheckpoint]) -> AsyncIterator[list[StoredCheckpoint]]:
-    page: list[StoredCheckpoint] = []
-    async for row in rows:
-        page.append(row)
-        if len(page) == PAGE:
-            yield page
-            page = []
-    if page:
-        yield page
 
 
 async def _nothing() -> AsyncGenerator[StoredCheckpoint]:

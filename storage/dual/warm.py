@@ -1,15 +1,15 @@
 """Telling a Redis that is new, or that lost its data, what the archive has."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
-from typing import get_args
 
 from storage.clickhouse import ClickHouseArchive
-from storage.records import DocumentKind, Kind, LogKind
+from storage.dual.pages import pages
+from storage.packing import utf8
+from storage.records import KINDS, Kind
 from storage.redis.client import Argument, RedisClient, Script
 from storage.redis.keys import PARTITIONS
 
-KINDS: tuple[Kind, ...] = (*get_args(DocumentKind), *get_args(LogKind))
 PAGE = 1000
 
 IS_COLD = Script("is_cold", "return redis.call('HGET', KEYS[1], 'cold') ~= '0' and 1 or 0")
@@ -50,10 +50,10 @@ async def settle(client: RedisClient, archive: ClickHouseArchive) -> None:
     if newest:
         outboxes = [client.keys.partition(number, "out") for number in range(PARTITIONS)]
         await client.call_each(ADVANCE, [([outbox], [f"{(newest >> 20) + 1}-0"]) for outbox in outboxes])
-    async for threads in _pages(archive.threads()):
+    async for threads in pages(archive.threads(), PAGE):
         await _note(client, "gone", "m", None, threads)
     for kind in KINDS:
-        async for owners in _pages(archive.owners(kind)):
+        async for owners in pages(archive.owners(kind), PAGE):
             await _note(client, f"g:{kind}", "h", kind, owners)
     await client.call_each(SETTLE, [([meta], []) for meta in metas])
 
@@ -63,18 +63,5 @@ async def _note(client: RedisClient, gone: str, letter: str, kind: Kind | None, 
     calls: list[tuple[list[bytes], list[Argument]]] = []
     for number, several in groupby(sorted(owners, key=keys.partition_of), key=keys.partition_of):
         head = keys.partition(number, letter) + (b":" if kind is None else b":%s\0" % kind.encode())
-        calls.append(
-            ([keys.partition(number, gone), head], [owner.encode("utf-8", "surrogatepass") for owner in several])
-        )
+        calls.append(([keys.partition(number, gone), head], [utf8(owner) for owner in several]))
     await client.call_each(NOTE_GONE, calls)
-
-
-async def _pages(owners: AsyncIterator[str]) -> AsyncIterator[list[str]]:
-    page: list[str] = []
-    async for owner in owners:
-        page.append(owner)
-        if len(page) == PAGE:
-            yield page
-            page = []
-    if page:
-        yield page

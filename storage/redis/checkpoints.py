@@ -21,6 +21,7 @@ from storage.packing import (
     unpack,
     unpack_checkpoint,
     unpack_write,
+    utf8,
 )
 from storage.records import (
     BlobRecord,
@@ -89,7 +90,7 @@ class RedisCheckpoints:
             ],
             [
                 checkpoint_id, record.parent_id or "", pack_checkpoint(record), pack_refs(record.refs),
-                "" if fence is None else fence, limit, _bytes(thread), _bytes(space), pack(fields), *new,
+                "" if fence is None else fence, limit, utf8(thread), utf8(space), pack(fields), *new,
             ],
         )  # fmt: skip
         _check_fence(answer, thread, fence)
@@ -99,7 +100,7 @@ class RedisCheckpoints:
         thread, space, checkpoint_id = key
         of = self._keys.thread
         arguments: list[bytes | str | int] = [
-            checkpoint_id, "" if fence is None else fence, self._hard, _bytes(thread), _bytes(space),
+            checkpoint_id, "" if fence is None else fence, self._hard, utf8(thread), utf8(space),
         ]  # fmt: skip
         for write in writes:
             arguments += (_write_field(write), "last" if write.idx < 0 else "first", pack_write(write))
@@ -142,7 +143,7 @@ class RedisCheckpoints:
                 of("x", thread_id), of("w", thread_id, checkpoint_ns, ""),
                 self._keys.partition(number, "gone"), self._keys.partition(number, "meta"),
             ],
-            [checkpoint_id or "", _bytes(thread_id), _bytes(checkpoint_ns)],
+            [checkpoint_id or "", utf8(thread_id), utf8(checkpoint_ns)],
         )  # fmt: skip
         match answer:
             case [0, *_]:
@@ -179,9 +180,9 @@ class RedisCheckpoints:
                 *self._places(number)[:3],
             ],
             [
-                checkpoint_id, pack_checkpoint(found.record), pack_refs(found.record.refs), _bytes(thread),
-                _bytes(space), state, len(namespaces), len(found.blobs), len(found.writes),
-                *map(_bytes, namespaces), *blobs, *writes,
+                checkpoint_id, pack_checkpoint(found.record), pack_refs(found.record.refs), utf8(thread),
+                utf8(space), state, len(namespaces), len(found.blobs), len(found.writes),
+                *map(utf8, namespaces), *blobs, *writes,
             ],
         )  # fmt: skip
 
@@ -241,7 +242,7 @@ class RedisCheckpoints:
             [
                 (
                     [of("m", thread), of("x", thread), *self._places(self._keys.partition_of(thread))[1:3]],
-                    [_bytes(thread), *(_bytes(f"{key.checkpoint_ns}\0{key.checkpoint_id}") for key in several)],
+                    [utf8(thread), *(utf8(f"{key.checkpoint_ns}\0{key.checkpoint_id}") for key in several)],
                 )
                 for thread, several in by_thread.items()
             ],
@@ -264,7 +265,7 @@ class RedisCheckpoints:
         await self.client.call(
             scripts.DELETE_THREAD,
             [*(of(letter, thread_id) for letter in "mnax"), *prefixes, *self._places(number)],
-            [_bytes(thread_id), self._hard, newest],
+            [utf8(thread_id), self._hard, newest],
         )
 
     async def delete(self, keys: Sequence[CheckpointKey]) -> None:
@@ -279,7 +280,7 @@ class RedisCheckpoints:
                 + [of(letter, thread, space) for letter in "icrvb"]
                 + [of("x", thread), of("j", thread, space), of("w", thread, space, "")]
                 + self._places(self._keys.partition_of(thread)),
-                [_bytes(thread), _bytes(space), self._hard, *ids[at : at + DELETED_TOGETHER]],
+                [utf8(thread), utf8(space), self._hard, *ids[at : at + DELETED_TOGETHER]],
             )
             for (thread, space), ids in by_space.items()
             for at in range(0, len(ids), DELETED_TOGETHER)
@@ -292,7 +293,7 @@ class RedisCheckpoints:
         every = query.checkpoint_ns is None
         return (
             [of("m", thread), of("n", thread), of("i", thread, ""), *self._places(number)[1:3]],
-            [_bytes(thread), int(every), _bytes(query.checkpoint_ns or ""), query.before or "", limit],
+            [utf8(thread), int(every), utf8(query.checkpoint_ns or ""), query.before or "", limit],
         )
 
     def _places(self, number: int) -> list[bytes]:
@@ -315,7 +316,7 @@ def unpack_refs(packed: bytes, key: str) -> dict[str, str]:
 
 
 def _pack_value(value: Value) -> bytes:
-    return _bytes(value.type) + b"\0" + value.body
+    return utf8(value.type) + b"\0" + value.body
 
 
 def read_value(stored: bytes, key: str) -> Value:
@@ -358,12 +359,8 @@ def _check_fence(answer: list[Any], thread: str, fence: int | None) -> None:
 
 
 def _blob_field(channel: str, version: str) -> bytes:
-    return _bytes(f"{channel}\0{version}")
+    return utf8(f"{channel}\0{version}")
 
 
 def _write_field(write: WriteRecord) -> bytes:
-    return _bytes(f"{write.task_id}\0{write.idx}")
-
-
-def _bytes(name: str) -> bytes:
-    return name.encode("utf-8", "surrogatepass")
+    return utf8(f"{write.task_id}\0{write.idx}")

@@ -15,6 +15,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from storage.errors import StorageRefused, StorageUnavailable
+from storage.packing import utf8
 from storage.redis.driver import LOST, NOT_TAKEN, RAISED, connect, mapped, without_password
 from storage.redis.keys import PARTITIONS, Keys
 
@@ -319,7 +320,7 @@ def _fail(call: _Call, error: BaseException) -> None:
 
 def _plain(argument: Argument) -> Argument:
     """Encode text as keys are: half of a surrogate pair is a character of Python, and the driver refuses it."""
-    return argument.encode("utf-8", "surrogatepass") if isinstance(argument, str) else argument
+    return utf8(argument) if isinstance(argument, str) else argument
 
 
 def _pause(attempt: int) -> float:

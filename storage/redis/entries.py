@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from storage.errors import CorruptRecord
-from storage.packing import pack, text, unpack
+from storage.packing import pack, text, unpack, utf8
 from storage.records import Change, Entry, Kind, Value
 
 FORMAT = b"1"
@@ -21,9 +21,9 @@ def pairs_of(at: datetime, fields: Mapping[str, Value], columns: Mapping[str, st
     """Names and values, in turn, of all but the counters."""
     pairs = [b"v", FORMAT, b"at", str((at - _EPOCH) // _MICROSECOND).encode()]
     for name, value in fields.items():
-        pairs += (_name("f", name), _bytes(value.type) + b"\0" + value.body)
+        pairs += (_name("f", name), utf8(value.type) + b"\0" + value.body)
     for name, fact in columns.items():
-        pairs += (_name("c", name), _bytes(fact))
+        pairs += (_name("c", name), utf8(fact))
     return pairs
 
 
@@ -90,8 +90,4 @@ def entry_of(kind: Kind, owner: str, seq: int, pairs: Iterable[bytes]) -> Entry:
 
 
 def _name(letter: str, name: str) -> bytes:
-    return _bytes(f"{letter}:{name}")
-
-
-def _bytes(text_: str) -> bytes:
-    return text_.encode("utf-8", "surrogatepass")
+    return utf8(f"{letter}:{name}")

@@ -1,17 +1,15 @@
 """Removing whole owners that idle from the hot tier, once the archive has all of them."""
 
 from collections.abc import Coroutine
-from typing import get_args
 
-from storage.packing import text
-from storage.records import DocumentKind, LogKind
+from storage.packing import text, utf8
+from storage.records import KINDS
 from storage.redis.client import RedisClient, Script, all_of
 
 PAGE = 100
 """Owners of one kind and partition that are looked at together."""
 GUARD_SECONDS = 7 * 86_400
 """For which an evicted thread still refuses writers that are late or fenced off."""
-KINDS: tuple[str, ...] = (*get_args(DocumentKind), *get_args(LogKind))
 
 EVICT_THREAD = Script(
     "evict_thread",
@@ -84,14 +82,14 @@ async def evict_thread(client: RedisClient, thread_id: str, idle_for: float = 0.
     Args:
         client: Of the server.
         thread_id: The thread.
-        idle_for: Seconds, by the clock of Redis, for which it must not have been written to or read.
+        idle_for: Seconds, by the clock of Redis, since it was last written to or came back from the archive.
     """
     of, number = client.keys.thread, client.keys.partition_of(thread_id)
     keys = [of(letter, thread_id) for letter in "mnax"]
     keys += [client.keys.partition(number, name) for name in ("lru", "gone")]
     keys += [of(letter, thread_id, "") for letter in "icrvbjw"]
     keys.append(client.keys.partition(number, "meta"))
-    return bool(await client.call(EVICT_THREAD, keys, [_bytes(thread_id), int(idle_for * 1000), GUARD_SECONDS]))
+    return bool(await client.call(EVICT_THREAD, keys, [utf8(thread_id), int(idle_for * 1000), GUARD_SECONDS]))
 
 
 async def evict_record(client: RedisClient, kind: str, owner: str, idle_for: float = 0.0) -> bool:
@@ -99,7 +97,7 @@ async def evict_record(client: RedisClient, kind: str, owner: str, idle_for: flo
     of, number = client.keys.record, client.keys.partition_of(owner)
     keys = [of(letter, kind, owner) for letter in "hol"]
     keys += [client.keys.partition(number, f"{letter}:{kind}") for letter in "kg"]
-    return bool(await client.call(EVICT_RECORD, keys, [_bytes(owner), int(idle_for * 1000)]))
+    return bool(await client.call(EVICT_RECORD, keys, [utf8(owner), int(idle_for * 1000)]))
 
 
 async def evict_idle(client: RedisClient, number: int, idle_for: float) -> int:
@@ -127,7 +125,3 @@ def _evict(client: RedisClient, place: int, owner: str, idle_for: float) -> Coro
     if place == 0:
         return evict_thread(client, owner, idle_for)
     return evict_record(client, KINDS[place - 1], owner, idle_for)
-
-
-def _bytes(owner: str) -> bytes:
-    return owner.encode("utf-8", "surrogatepass")

@@ -23,7 +23,7 @@ all of them, and the partition's outbox with them, on a cluster too:
     gg:{7}:b:thread␀ns             HASH    channel␀version → type␀bytes
     gg:{7}:j:thread␀ns             ZSET    checkpoint ids that have writes, score 0
     gg:{7}:w:thread␀ns␀checkpoint  HASH    task␀index → packed write
-    gg:{7}:lru                     ZSET    thread → Redis time of its last use, in ms
+    gg:{7}:lru                     ZSET    thread → Redis time of its last change or return, in ms
     gg:{7}:gone                    SET     threads that are in the archive only
     documents and logs (`kind` as in `records.py`)
     gg:{7}:h:kind␀owner            HASH    seq, last, archived, bad, first (the oldest entry that is here);
@@ -43,6 +43,8 @@ from functools import lru_cache
 
 from redis.crc import key_slot
 
+from storage.packing import utf8
+
 PARTITIONS = 64
 """Fixed: another number would put every owner elsewhere."""
 
@@ -61,7 +63,7 @@ class Keys:
     @lru_cache(maxsize=4096)  # the threads that are busy now
     def partition_of(owner: str) -> int:
         """Return where an owner lives, 0 to 63."""
-        return key_slot(_bytes(owner)) % PARTITIONS
+        return key_slot(utf8(owner)) % PARTITIONS
 
     @lru_cache(maxsize=4096)  # noqa: B019 - there is one `Keys` a store
     def partition(self, number: int, name: str) -> bytes:
@@ -78,8 +80,4 @@ class Keys:
         return self._owned(letter, self.partition_of(owner), kind, owner)
 
     def _owned(self, letter: str, partition: int, *parts: str) -> bytes:
-        return self.partition(partition, letter) + b":" + b"\0".join(map(_bytes, parts))
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
+        return self.partition(partition, letter) + b":" + b"\0".join(map(utf8, parts))

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any, Final
 
 from storage.errors import ArchiveUnavailable
-from storage.packing import text
+from storage.packing import text, utf8
 from storage.records import DOCUMENTS, Change, Entry, Kind, of_one_log
 from storage.redis.client import Argument, RedisClient
 from storage.redis.entries import counters_of, entry_pairs, pack_change, pack_entry, pairs_of, unpack_entry
@@ -103,7 +103,7 @@ class RedisRecords:
 
     async def _add(self, change: Change, what: Sequence[Argument], *, asked: bool) -> list[Any]:
         merged = change.kind in DOCUMENTS
-        head = [change.kind, _bytes(change.owner), change.must or "", self._limit, int(asked), int(merged)]
+        head = [change.kind, utf8(change.owner), change.must or "", self._limit, int(asked), int(merged)]
         return await self._client.call(APPEND, self._keys(change.kind, change.owner), [*head, *what])
 
     async def latest(self, kind: Kind, owner: str) -> Entry | None:
@@ -117,7 +117,7 @@ class RedisRecords:
     async def latest_or_ask(self, kind: Kind, owner: str) -> Entry | Elsewhere | None:
         """As `latest`, or `ARCHIVE`."""
         code, *answer = await self._client.call(
-            LATEST, self._reading_keys(kind, owner), [_bytes(owner), int(kind in DOCUMENTS)]
+            LATEST, self._reading_keys(kind, owner), [utf8(owner), int(kind in DOCUMENTS)]
         )
         match code:
             case 0:
@@ -147,7 +147,7 @@ class RedisRecords:
         incomplete, seqs, found = await self._client.call(
             READ,
             self._reading_keys(kind, owner),
-            [_bytes(owner), int(kind in DOCUMENTS), after, "" if limit is None else limit, int(newest)],
+            [utf8(owner), int(kind in DOCUMENTS), after, "" if limit is None else limit, int(newest)],
         )
         entries = [unpack_entry(kind, owner, seq, packed) for seq, packed in zip(seqs, found, strict=True)]
         return HotEntries(entries, bool(incomplete))
@@ -171,7 +171,7 @@ class RedisRecords:
     async def delete(self, kind: Kind, owner: str) -> bool:
         """Delete everything of an owner, also while the outbox is full."""
         keys = self._keys(kind, owner)
-        return bool(await self._client.call(DELETE, keys, [kind, _bytes(owner), int(self._limit != "")]))
+        return bool(await self._client.call(DELETE, keys, [kind, utf8(owner), int(self._limit != "")]))
 
     async def restore(self, entries: Sequence[Entry]) -> bool:
         """Put back what the archive has of an owner, so that it can be added to.
@@ -195,7 +195,7 @@ class RedisRecords:
                 RESTORE,
                 [head, document, stored, owners, gone],
                 [
-                    _bytes(owner),
+                    utf8(owner),
                     int(merged),
                     last.at.timestamp() * 1000,
                     last.seq if merged else entries[0].seq,
@@ -233,7 +233,3 @@ def _here(found: Entry | Elsewhere | None) -> Entry | None:
     if found is ARCHIVE:
         raise ArchiveUnavailable(ELSEWHERE)
     return found
-
-
-def _bytes(owner: str) -> bytes:
-    return owner.encode("utf-8", "surrogatepass")

@@ -1,12 +1,10 @@
 """Letting go, in Redis, of owners that the archive is about to forget."""
 
 from collections.abc import Collection, Sequence
-from typing import get_args
 
-from storage.records import DocumentKind, LogKind
+from storage.packing import utf8
+from storage.records import KINDS
 from storage.redis.client import RedisClient, Script
-
-KINDS: tuple[str, ...] = (*get_args(DocumentKind), *get_args(LogKind))
 
 LET_GO = Script(
     "let_go",
@@ -55,5 +53,5 @@ def _calls(client: RedisClient, owners: Collection[str]) -> list[tuple[list[byte
         number = keys.partition_of(owner)
         heads = [keys.thread("m", owner), *(keys.record("h", kind, owner) for kind in KINDS)]
         gone = [keys.partition(number, name) for name in ("gone", *(f"g:{kind}" for kind in KINDS))]
-        calls.append(([*heads, *gone], [owner.encode("utf-8", "surrogatepass")]))
+        calls.append(([*heads, *gone], [utf8(owner)]))
     return calls

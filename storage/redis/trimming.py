@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from storage.packing import utf8
 from storage.records import DOCUMENTS
 from storage.redis.client import Argument, RedisClient, Script
 from storage.redis.outbox_scripts import LATER
@@ -188,6 +189,6 @@ async def trim_records(
     for (kind, owner), seq in archived.items():
         merged = kind in DOCUMENTS
         keys += [client.keys.record(letter, kind, owner) for letter in "hl"]
-        name = b"\0".join(part.encode("utf-8", "surrogatepass") for part in (kind, owner))
+        name = b"\0".join(utf8(part) for part in (kind, owner))
         arguments += [name, seq, 0 if merged else keep.get(kind, MOST), int(merged)]
     return await client.call(TRIM_RECORDS, keys, arguments) if archived else 0

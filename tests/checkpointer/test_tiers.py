@@ -117,6 +117,9 @@ async def test_only_the_newest_checkpoints_stay_in_redis(both: DualStorage, save
 
     assert 2 == await hot(both, "t")
     assert list(reversed(range(12))) == await values(saver, "t")
+    for limit in (0, 1, 3):
+        query = CheckpointQuery(thread_id="t", checkpoint_ns="", limit=limit)
+        assert limit == len([one async for one in both.checkpoints.scan(query)])
     old = await saver.aget_tuple(configs[3])
     assert old is not None
     assert {"n": [3], "same": ["long", "ago"]} == old.checkpoint["channel_values"]

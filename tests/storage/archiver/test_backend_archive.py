@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from storage.archiver import Archiver
+from storage.backend_archive import PermanentBackendArchive
 from storage.errors import ArchiveUnavailable
-from storage.permanent import PermanentBackendArchive
 from storage.records import (
     Batch,
     BlobRecord,
