@@ -25,9 +25,8 @@ from checkpointer.home import Home
 from checkpointer.opening import Opening
 from storage.dual import DualStorage, StorageOptions
 from storage.protocols import CheckpointStore, Table
-from storage.records import CheckpointQuery
+from storage.records import CheckpointQuery, is_named
 from storage.serde import AllowedType, ValueCodec, encrypted, strict_serializer
-from storage.sessions import NAMED
 
 T = TypeVar("T")
 FENCE = "__fencing_token"
@@ -157,7 +156,7 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
                 stored = await self._home.go(_next(found))
                 if stored is None:
                     return
-                if stored.record.key.thread_id.startswith(NAMED):  # what the seed's interface stored is no checkpoint
+                if is_named(stored.record.key.thread_id):
                     continue
                 if filter and not matches(filter, metadata_of(self._codec, stored.record)):
                     continue

@@ -30,10 +30,10 @@ class OpenStores:
     records: RecordStore
     checkpointer: BaseCheckpointSaver[Any]
     blobs: BlobStore
+    archive: Queried
+    """Opened when it is first asked."""
     codec: ValueCodec | None = None
-    """For what is in `records`; plain data without one."""
-    archive: Queried | None = None
-    """Opened when it is first asked, and absent where everything is in memory."""
+    """For what is in `records`; strict by default."""
 
 
 @asynccontextmanager

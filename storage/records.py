@@ -109,6 +109,11 @@ class CheckpointQuery:
         )
 
 
+def is_named(thread_id: str) -> bool:
+    """Say whether a thread holds checkpoints of the seed's interface, and none of LangGraph's."""
+    return thread_id.startswith(f"{NAMED}/")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """What is added to an owner: merged into a document, or appended to a log."""

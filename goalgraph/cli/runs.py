@@ -103,8 +103,6 @@ def sql(query: str | None, where: Where, views: bool) -> Ending:  # noqa: FBT001
     """Ask the archive, or list its views."""
 
     async def read(stores: OpenStores) -> Table:
-        if stores.archive is None:
-            raise CommandError("there is no archive here to ask: everything is in memory", Exit.FAILED)
         return await stores.archive.query(VIEWS if views or not query else query)
 
     answer = _ask(where, read)

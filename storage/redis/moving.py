@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from storage.errors import StorageError
 from storage.protocols import Archive
-from storage.records import NAMED, CheckpointRecord
+from storage.records import CheckpointRecord, is_named
 from storage.redis.archiving import ArchiverMetrics, ArchiverPolicy
 from storage.redis.client import RedisClient, all_of
 from storage.redis.collecting import Claim, Load
@@ -194,7 +194,7 @@ class Mover:
         newest: dict[tuple[str, str], CheckpointRecord] = {}
         for _, record in load.checkpoints:
             thread, space, _ = record.key
-            place = (thread, "" if _is_named(thread) else space)
+            place = (thread, "" if is_named(thread) else space)
             known = newest.get(place)
             if known is None or known.key < record.key:
                 newest[place] = record
@@ -207,7 +207,7 @@ class Mover:
         thread = newest.key.thread_id
         dropped = 0
         while True:
-            if _is_named(thread):
+            if is_named(thread):
                 several = await trim_named(self._client, thread, self._policy.keep_named)
             else:
                 several = await trim_thread(self._client, *newest.key, keep)
@@ -220,7 +220,3 @@ class Mover:
         self._owned -= set(among) - held
         self._recovering &= self._owned
         self._metrics.owned = len(self._owned)
-
-
-def _is_named(thread_id: str) -> bool:
-    return thread_id.startswith(f"{NAMED}/")

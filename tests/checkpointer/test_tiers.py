@@ -326,6 +326,17 @@ async def test_pruned_and_deleted_runs_are_gone_from_the_archive_too(saver: Dual
     assert await saver.aget_tuple(configs[0]) is None
 
 
+async def test_checkpoints_of_the_seeds_interface_are_not_listed_as_langgraphs(
+    both: DualStorage, saver: DualWriteSaver
+) -> None:
+    await both.put_checkpoint("t", "c1", {"any": "data"})
+    await fill(saver, "@named by a user", 1)
+
+    listed = [one.config.get("configurable", {})["thread_id"] async for one in saver.alist(None, limit=1)]
+
+    assert ["@named by a user"] == listed
+
+
 async def test_corrupt_bytes_are_an_error_that_names_the_key(both: DualStorage, saver: DualWriteSaver) -> None:
     (config,) = await fill(saver, "t", 1)
     thread, space, checkpoint_id = "t", "", config["configurable"]["checkpoint_id"]

@@ -14,6 +14,7 @@ from goalgraph.stores import OpenStores
 from planner.execution import Runs
 from storage.errors import StorageUnavailable
 from storage.memory import MemoryBlobStore, MemoryRecords
+from storage.protocols import Table
 
 PLAN: dict[str, Any] = {"steps": [{"id": "g", "action": "greet", "inputs": {"name": "${user.name}"}}]}
 
@@ -24,12 +25,19 @@ async def greet(name: str) -> str:
     return f"hello {name}"
 
 
+class NoArchive:
+    """Nobody asks it here."""
+
+    async def query(self, sql: str, parameters: object = None) -> Table:
+        raise AssertionError(sql)
+
+
 class Opened:
     """Counts how often the stores are open."""
 
     def __init__(self) -> None:
         self.stores = OpenStores(
-            records=MemoryRecords(), checkpointer=InMemorySaver(), blobs=MemoryBlobStore(), archive=None
+            records=MemoryRecords(), checkpointer=InMemorySaver(), blobs=MemoryBlobStore(), archive=NoArchive()
         )
         self.settings: list[Settings] = []
         self.open = 0
