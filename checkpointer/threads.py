@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from checkpointer.codec import labels_of
 from storage.errors import ThreadDeleted
 from storage.protocols import CheckpointStore
-from storage.records import BlobRecord, CheckpointKey, CheckpointQuery, CheckpointRecord, StoredCheckpoint
+from storage.records import BlobRecord, CheckpointKey, CheckpointQuery, CheckpointRecord
 
 
 async def copy(store: CheckpointStore, source: str, target: str) -> None:
@@ -24,7 +25,7 @@ async def copy(store: CheckpointStore, source: str, target: str) -> None:
         sent.update((space, channel, version) for channel, version in new)
         blobs = [BlobRecord(channel=channel, version=version, value=stored.blobs[channel]) for channel, version in new]
         key = record.key._replace(thread_id=target)
-        await store.put(_moved(stored, key), blobs)
+        await store.put(replace(record, key=key), blobs)
         if stored is found[-1] and await store.get(*key) is None:
             raise ThreadDeleted(target)
         if stored.writes:
@@ -74,16 +75,3 @@ def _without_needed(records: Sequence[CheckpointRecord], doomed: set[CheckpointK
             if ancestor is not None:
                 needed.add(ancestor.key)
     return [key for key in doomed if key not in needed]
-
-
-def _moved(stored: StoredCheckpoint, key: CheckpointKey) -> CheckpointRecord:
-    record = stored.record
-    return CheckpointRecord(
-        key=key,
-        parent_id=record.parent_id,
-        body=record.body,
-        metadata=record.metadata,
-        refs=record.refs,
-        labels=record.labels,
-        reach=record.reach,
-    )

@@ -140,7 +140,7 @@ class TieredCheckpoints:
         lost = sorted(fetched.missing.keys() - values.keys())
         if lost:
             raise CorruptRecord("/".join(found.record.key), f"{', '.join(lost)}: no tier has the value")
-        return StoredCheckpoint(record=found.record, blobs={**found.blobs, **values}, writes=found.writes)
+        return replace(found, blobs={**found.blobs, **values})
 
     async def _hot_pages(self, keys: Sequence[CheckpointKey]) -> AsyncGenerator[StoredCheckpoint]:
         names = iter(keys)
@@ -191,4 +191,4 @@ def _with_hot_writes(found: StoredCheckpoint, writes: Sequence[WriteRecord]) -> 
         if write.idx < 0 or (write.task_id, write.idx) not in known:
             known[write.task_id, write.idx] = write
     merged = sorted(known.values(), key=lambda write: (write.task_path, write.task_id, write.idx))
-    return StoredCheckpoint(record=found.record, blobs=found.blobs, writes=merged)
+    return replace(found, writes=merged)
