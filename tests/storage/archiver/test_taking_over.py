@@ -11,6 +11,7 @@ from storage.redis.client import RedisClient
 from storage.redis.keys import Keys
 from tests.support.archiving import (
     BRISK,
+    FLEETING,
     append,
     archiver_of,
     keys_of,
@@ -56,13 +57,13 @@ async def test_a_crash_is_taken_over_and_every_record_is_there_once(
         (archive.let_in, archive.entered) if when == "before the insert" else (archive.let_out, archive.stored)
     )
     gate.clear()
-    async with archiver_of(client, archive) as first:
+    async with archiver_of(client, archive, FLEETING) as first:
         await within(reached)
         await die(first)
     gate.set()
     left = await waiting(client)
 
-    async with archiver_of(client, archive) as second:
+    async with archiver_of(client, archive, FLEETING) as second:
         await second.flush()
 
     assert left == 70
@@ -80,7 +81,7 @@ async def test_what_a_dead_archiver_had_taken_goes_before_what_came_later(
 ) -> None:
     archive.let_in.clear()
     key = await put(client, "thread", 1)
-    async with archiver_of(client, archive) as first:
+    async with archiver_of(client, archive, FLEETING) as first:
         await within(archive.entered)
         await die(first)
     later = await put(client, "thread", 2)
@@ -145,7 +146,7 @@ async def test_a_lease_is_renewed_while_an_insert_takes_long(client: RedisClient
     await put(client, "thread", 1)
     archive.let_in.clear()
     lease = client.keys.partition(client.keys.partition_of("thread"), "lease")
-    async with archiver_of(client, archive) as archiver:
+    async with archiver_of(client, archive, FLEETING) as archiver:
         await within(archive.entered)
         await client.server.pexpire(lease, 150)
         async with asyncio.timeout(5):
@@ -157,7 +158,7 @@ async def test_a_lease_is_renewed_while_an_insert_takes_long(client: RedisClient
 
 
 async def test_a_lease_runs_out_where_nothing_waits(client: RedisClient, archive: RecordingArchive) -> None:
-    async with archiver_of(client, archive) as archiver:
+    async with archiver_of(client, archive, FLEETING) as archiver:
         await fill(client)
         await archiver.flush()
         await until(archiver, lambda: archiver.metrics().owned == 0)
@@ -170,7 +171,7 @@ async def test_a_lease_runs_out_where_nothing_waits(client: RedisClient, archive
 async def test_closing_makes_a_last_try_and_gives_the_leases_back(
     client: RedisClient, archive: RecordingArchive
 ) -> None:
-    async with archiver_of(client, archive):
+    async with archiver_of(client, archive, FLEETING):
         await fill(client)
     everything(archive)
     assert not await keys_of(client, "*}:lease")
@@ -180,7 +181,7 @@ async def test_closing_with_the_archive_away_ends_and_leaves_the_references(
     client: RedisClient, archive: RecordingArchive
 ) -> None:
     archive.failing = "away"
-    async with asyncio.timeout(1.5), archiver_of(client, archive):
+    async with asyncio.timeout(1.5), archiver_of(client, archive, FLEETING):
         await fill(client)
     assert await waiting(client) == 70
     assert not await keys_of(client, "*}:lease")
@@ -204,7 +205,7 @@ async def test_cancellation_during_an_insert_is_clean(client: RedisClient, archi
     archive.let_in.clear()
 
     async def work() -> None:
-        async with archiver_of(client, archive):
+        async with archiver_of(client, archive, FLEETING):
             await asyncio.Event().wait()
 
     working = asyncio.create_task(work())
@@ -253,7 +254,7 @@ async def test_a_redis_that_goes_away_for_a_while_is_waited_for(
 async def test_it_works_on_a_cluster(redis_cluster: RedisCluster3, archive: RecordingArchive) -> None:
     client = await RedisClient.open(redis_cluster.url, keys=Keys("archiver"), cold=False)
     try:
-        async with archiver_of(client, archive) as archiver:
+        async with archiver_of(client, archive, FLEETING) as archiver:
             await fill(client)
             await archiver.flush()
             assert await archiver.evict(0.0) == 15
