@@ -20,7 +20,7 @@ BRISK = ArchiverPolicy(
     linger=0.005, poll=0.02, backoff=0.005, most_backoff=0.02, lease=30.0, reopen=0.02, closing=2.0, sweep=0.01
 )
 FLEETING = dataclasses.replace(BRISK, lease=0.3)
-"""For what happens when a lease runs out. With it a slow machine may lose leases at any time, so counts are not exact."""
+"""For what happens when a lease runs out. A slow machine then loses leases at any time, so counts are not exact."""
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
