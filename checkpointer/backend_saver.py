@@ -21,6 +21,8 @@ class BackendSaver(DualWriteSaver):
         allowed_types: Types, or `"module:Name"`, that the default serializer loads besides.
     """
 
+    fences = False
+
     def __init__(
         self,
         backend: CheckpointerBackend,

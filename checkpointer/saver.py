@@ -26,11 +26,10 @@ from checkpointer.opening import Opening
 from storage.dual import DualStorage, StorageOptions
 from storage.protocols import CheckpointStore, Table
 from storage.records import CheckpointQuery, is_named
+from storage.runs import FENCE
 from storage.serde import AllowedType, ValueCodec, encrypted, strict_serializer
 
 T = TypeVar("T")
-FENCE = "__fencing_token"
-"""Key in `configurable`: the number of the writer. Nested graphs get it too, and metadata do not."""
 
 
 class DualWriteSaver(BaseCheckpointSaver[str]):
@@ -46,6 +45,9 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
         allowed_types: Types, or `"module:Name"`, that the default serializer loads besides.
         storage: The two tiers that `store` belongs to, for `aflush`, `aevict` and `aquery`.
     """
+
+    fences = True
+    """Whether writes with an old fencing token are refused."""
 
     def __init__(
         self,

@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     )
     from planner.errors import PlannerError
     from planner.events import ExecutionEvent, PlanningEvent
-    from planner.execution import BackgroundExecutionHandle, ExecutionResult, StepOutcome
+    from planner.execution import ExecutionResult, StepOutcome
     from planner.limits import Limits
     from planner.node_planner import NodePlanner
     from planner.plan import CandidatePlan, PlanStep, ValidationIssue, ValidationResult
+    from planner.runs import BackgroundExecutionHandle
     from planner.service import PlannerService
 
 __version__ = "0.1.0"
@@ -113,7 +114,8 @@ _HOMES = {
     ],
     "planner.errors": ["PlannerError"],
     "planner.events": ["ExecutionEvent", "PlanningEvent"],
-    "planner.execution": ["BackgroundExecutionHandle", "ExecutionResult", "StepOutcome"],
+    "planner.execution": ["ExecutionResult", "StepOutcome"],
+    "planner.runs": ["BackgroundExecutionHandle"],
     "planner.limits": ["Limits"],
     "planner.node_planner": ["NodePlanner"],
     "planner.plan": ["CandidatePlan", "PlanStep", "ValidationIssue", "ValidationResult"],

@@ -16,6 +16,7 @@ from planner.context import NodeContext
 from planner.drafting import LanguageModel, OpenAIModel
 from planner.limits import Limits
 from planner.node_planner import NodePlanner
+from planner.runs import ExecutionEngine, OnComplete, RunPolicy, SecretProvider
 from planner.service import PlannerService
 
 
@@ -48,6 +49,8 @@ class PlannerOpening(AbstractAsyncContextManager[NodePlanner], Awaitable[NodePla
             async with AsyncExitStack() as exits:
                 stores = None if self._stores is None else await exits.enter_async_context(open_stores(self._stores))
                 service = self._build(stores)
+                if stores is not None:
+                    await service.run_service.open()
                 service.exits.push_async_exit(exits.pop_all())
             self._planner = NodePlanner(service, self._context)
         return self._planner
@@ -64,6 +67,10 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
     checkpointer: BaseCheckpointSaver[Any] | None = None,
     context: NodeContext | None = None,
     limits: Limits | None = None,
+    callbacks: Mapping[str, OnComplete] | None = None,
+    secrets: SecretProvider | None = None,
+    policy: RunPolicy | None = None,
+    engine: ExecutionEngine | None = None,
 ) -> PlannerOpening:
     """Put a planner together.
 
@@ -83,6 +90,10 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
             of a server is given, and keep the records of the runs.
         context: Who calls; the local user by default.
         limits: Bounds of every plan and run, in place of those of the settings.
+        callbacks: Functions by the names under which runs ask for them with `on_complete="name"`.
+        secrets: Gives the secrets of runs that are taken up from another process: `(name, record)` → `SecretStr`.
+        policy: How this process takes part in advancing runs, in place of what the settings say.
+        engine: Who is woken up to advance a run in the background; by default this process.
 
     Raises:
         RegistrationError: one of `actions` cannot become an action; the message says what to change.
@@ -104,9 +115,13 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
             checkpointer=checkpointer or (stores and stores.checkpointer),
             limits=limits or settings.limits,
             blobs=stores and stores.blobs,
-            records=stores and stores.records,
-            codec=stores and stores.codec,
+            stores=stores and stores.run_stores,
             resources=resources,
+            approve=settings.approve,
+            callbacks=callbacks,
+            secrets=secrets,
+            policy=policy or settings.runs,
+            engine=engine,
         )
         if opened is not None:
             service.exits.push_async_callback(opened.aclose)

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from planner.catalog.spec import Effect
 from planner.limits import Limits
+from planner.runs import RunPolicy
 from storage.clickhouse import Layout
 from storage.clickhouse.urls import ServerAddress
 from storage.errors import StorageRefused
@@ -120,5 +122,9 @@ class Settings(BaseSettings):
     )
     model_timeout: float = 60.0
     """Seconds for one model call."""
+    approve: frozenset[Effect] = frozenset()
+    """Effects whose actions run only when a person agrees, as JSON: `GOALGRAPH_APPROVE='["external"]'`."""
+    runs: RunPolicy = RunPolicy()
+    """How this process takes part in advancing runs, one by one: `GOALGRAPH_RUNS__LEASE=10`."""
     limits: Limits = Limits()
     """Bounds of every plan and run, one by one: `GOALGRAPH_LIMITS__STEPS=500`, `…__STEP_TIMEOUT=PT30S`."""

@@ -1,7 +1,7 @@
 """`open_stores`: what the settings say about storage, opened and closed."""
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,9 +9,11 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from checkpointer import DualWriteSaver
 from goalgraph.settings import Settings
+from planner.execution import RunStores
 from storage.blobs import FsspecBlobStore
 from storage.dual import DualStorage, StorageOptions
 from storage.protocols import BlobStore, RecordStore, Table
+from storage.runs import LiveRuns, RunStore
 from storage.serde import ValueCodec, encrypted, strict_serializer
 
 
@@ -32,8 +34,20 @@ class OpenStores:
     blobs: BlobStore
     archive: Queried
     """Opened when it is first asked."""
+    runs: LiveRuns | None = None
+    """Who advances which run; `None`: nobody but this process knows of its runs."""
+    renewer: Callable[[], AbstractAsyncContextManager[RunStore]] | None = None
+    """Opens what renews leases of `runs` in another thread, whose event loop enters it."""
     codec: ValueCodec | None = None
     """For what is in `records`; strict by default."""
+
+    @property
+    def run_stores(self) -> RunStores | None:
+        """What the planner's runs are kept in."""
+        if self.runs is None:
+            return None
+        codec = self.codec or ValueCodec(strict_serializer())
+        return RunStores(records=self.records, live=self.runs, renewer=self.renewer, codec=codec)
 
 
 @asynccontextmanager
@@ -68,6 +82,8 @@ async def open_stores(settings: Settings) -> AsyncGenerator[OpenStores]:
                 blobs=FsspecBlobStore(settings.data_dir / "blobs", key=key),
                 codec=codec,
                 archive=both,
+                runs=both.runs,
+                renewer=both.renewer,
             )
         finally:
             saver.close()

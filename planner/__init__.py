@@ -5,10 +5,11 @@ from planner.context import NodeContext, RequestIdentity, RunContext, RunImporta
 from planner.drafting import InputParser, ParsedInputs, PlanningContext, PlanResult, TypedSearch
 from planner.errors import PlannerError
 from planner.events import ExecutionEvent, PlanningEvent
-from planner.execution import BackgroundExecutionHandle, ExecutionResult, StepOutcome
+from planner.execution import ExecutionResult, StepOutcome
 from planner.limits import Limits
 from planner.node_planner import NodePlanner
 from planner.plan import CandidatePlan, PlanStep, ValidationIssue, ValidationResult
+from planner.runs import BackgroundExecutionHandle
 from planner.service import PlannerService
 
 __all__ = [

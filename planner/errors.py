@@ -14,7 +14,19 @@ PlannerError
 ├── RunConflict (ValueError)                    a run id is used again with another plan, owner or inputs
 ├── RunNotFound (LookupError)                   there is no such run, or it is somebody else's
 ├── RunNotRecorded (RuntimeError)               the record of a run cannot be written, so it was not started
+├── TooManyRuns (RuntimeError)                  a tenant, or everybody, has as many runs as are allowed
+├── RunHeld (RuntimeError)                      another process advances the run
+├── LeaseLost (RuntimeError)                    this process may advance the run no longer
+├── CallbackTimeout (TimeoutError)              an `on_complete` of this process took too long
+├── RunEnded (RuntimeError)                     what is asked makes sense for a live run only
+├── RunNotEnded (RuntimeError)                  what is asked makes sense only once the run has ended
 ├── UnknownQuestion (KeyError, ValueError)      an answer is given to what a run does not ask
+├── InvalidAnswer (ValueError)                  an answer is not what was asked for
+├── NotEntitled (PermissionError)               somebody else has to answer
+├── NotWaiting (ValueError)                     an answer is given to a run that asks nothing now
+├── NobodyToAsk (RuntimeError)                  an action asks a person where no answer can be waited for
+├── ApprovalRefused (RuntimeError)              a person did not agree to a step
+├── AnswerTimeout (TimeoutError)                nobody answered by the deadline
 ├── RunFailed (RuntimeError)                    what `ExecutionResult.raise_for_failure()` raises
 └── ModelError (RuntimeError)                   the language model gave no usable answer
     ├── ModelRefused                            it declined
@@ -123,12 +135,103 @@ class RunNotRecorded(PlannerError, RuntimeError):
         self.run_id = run_id
 
 
+class TooManyRuns(PlannerError, RuntimeError):
+    """As many runs are live, or wait to be taken up, as the limits allow; nothing was started."""
+
+    def __init__(self, limit: str, most: int, retry_after: float) -> None:
+        super().__init__(
+            f"there are {most:,} runs, as many as the limit {limit!r} allows; try again in about {retry_after:g} s"
+        )
+        self.limit = limit
+        self.retry_after = retry_after
+        """Seconds."""
+
+
+class RunHeld(PlannerError, RuntimeError):
+    """Another process advances the run; it is no failure of the run."""
+
+    def __init__(self, run_id: str, holder: str, seconds: float) -> None:
+        super().__init__(f"run {run_id!r} is advanced by {holder}, whose lease runs {seconds:.1f} s more")
+        self.run_id = run_id
+        self.holder = holder
+        self.seconds = seconds
+        """Until the lease runs out, if it is not renewed."""
+
+
+class LeaseLost(PlannerError, RuntimeError):
+    """The lease of this process ran out, or another one has it; nothing more was recorded."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id!r} is advanced elsewhere by now, or will be: its lease could not be renewed")
+        self.run_id = run_id
+
+
+class CallbackTimeout(PlannerError, TimeoutError):
+    """An `on_complete` took longer than the limit `callback_timeout`; the run is as it was."""
+
+
+class RunEnded(PlannerError, RuntimeError):
+    """The run has ended, so it cannot be cancelled, answered or resumed."""
+
+    def __init__(self, run_id: str, status: str) -> None:
+        super().__init__(f"run {run_id!r} has ended ({status}); it can be retried, or run again")
+        self.run_id = run_id
+        self.status = status
+
+
+class RunNotEnded(PlannerError, RuntimeError):
+    """The run is live, so it cannot be retried."""
+
+    def __init__(self, run_id: str, status: str) -> None:
+        super().__init__(f"run {run_id!r} has not ended ({status}); cancel it first, or wait")
+        self.run_id = run_id
+
+
 class UnknownQuestion(PlannerError, KeyError, ValueError):
     """An answer was given to a question that the run does not ask."""
 
     def __init__(self, question: str, asked: Sequence[str]) -> None:
         super().__init__(f"the run asks nothing under the id {question!r}; it asks {', '.join(asked) or 'nothing'}")
         self.question = question
+
+
+class InvalidAnswer(PlannerError, ValueError):
+    """An answer does not fit what was asked for; it was not taken, so another can be given."""
+
+    def __init__(self, question: str, reason: str) -> None:
+        super().__init__(f"the answer to {question!r} does not fit: {reason}")
+        self.question = question
+
+
+class NotEntitled(PlannerError, PermissionError):
+    """A question was answered by somebody whom it does not ask."""
+
+    def __init__(self, question: str, roles: Sequence[str] = ()) -> None:
+        whom = f"somebody with the role {' or '.join(roles)}" if roles else "the owner of the run"
+        super().__init__(f"the question {question!r} is for {whom}")
+        self.question = question
+        self.roles = tuple(roles)
+
+
+class NotWaiting(PlannerError, ValueError):
+    """An answer was given to a run that does not wait for one."""
+
+    def __init__(self, run_id: str, status: str) -> None:
+        super().__init__(f"run {run_id!r} waits for no answer ({status})")
+        self.run_id = run_id
+        self.status = status
+
+
+class NobodyToAsk(PlannerError, RuntimeError):
+    """An action asks a person, and what calls it cannot wait for the answer."""
+
+
+class ApprovalRefused(PlannerError, RuntimeError):
+    """A person did not agree to a step, or did not answer in time; the message is the reason that was given."""
+
+
+class AnswerTimeout(PlannerError, TimeoutError):
+    """Nobody answered by the deadline, and nothing was said to count instead."""
 
 
 class RunFailed(PlannerError, RuntimeError):

@@ -5,13 +5,15 @@ Each turns its keywords into one request and one context at once; below, only th
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from planner.context import NodeContext, RequestIdentity, RunContext, RunImportance, RunOrigin, RunVisibility
 from planner.drafting import ParsedInputs, PlanningContext, PlanResult
 from planner.events import ExecutionEventCallback, PlanningEventCallback
-from planner.execution import BackgroundExecutionHandle, ExecutionResult, OnComplete, RunRequest
+from planner.execution import ExecutionResult, Found, RunRecord, RunRequest, RunStatus
+from planner.execution.request import OnFailure
 from planner.plan import CandidatePlan
+from planner.runs import BackgroundExecutionHandle, OnComplete
 
 
 class PlanningFacade(ABC):
@@ -52,8 +54,28 @@ class PlanningFacade(ABC):
         """Run a plan and return what became of it."""
 
     @abstractmethod
-    def start(self, request: RunRequest, on_complete: OnComplete | None) -> BackgroundExecutionHandle:
+    async def start(self, request: RunRequest, on_complete: OnComplete | str | None) -> BackgroundExecutionHandle:
         """Run a plan in the background."""
+
+    @abstractmethod
+    async def get_run(self, run_id: str, *, identity: RequestIdentity | None = None) -> BackgroundExecutionHandle:
+        """Return the handle on a run, in whichever process it was started.
+
+        Raises:
+            RunNotFound: there is no such run of whoever asks.
+        """
+
+    @abstractmethod
+    async def list_runs(self, identity: RequestIdentity, **asked: Any) -> Found[RunRecord]:
+        """As `runs`, with everything said."""
+
+    @abstractmethod
+    async def recover(self) -> int:
+        """Take up now the runs that nobody advances and that can be run here; that also happens from time to time.
+
+        Returns:
+            How many there were.
+        """
 
     @property
     @abstractmethod
@@ -132,6 +154,8 @@ class PlanningFacade(ABC):
         origin: RunOrigin | None = None,
         run_id: str | None = None,
         stop_on_failure: bool = True,
+        on_failure: OnFailure = "compensate",
+        on_cancel: Literal["compensate", "keep"] = "compensate",
         dry_run: bool = False,
         answers: Mapping[str, Any] | None = None,
     ) -> ExecutionResult:
@@ -151,6 +175,9 @@ class PlanningFacade(ABC):
             origin: What started it; derived when it is not given: agent if there is an agent, else user.
             run_id: A run that the checkpointer knows is resumed: finished steps are not repeated.
             stop_on_failure: Whether the first failed step keeps independent ones from starting.
+            on_failure: What becomes of completed steps when the run fails: `compensate` undoes those that declare
+                `undo`, `keep` leaves them, `replan` asks for a new way to go on from them.
+            on_cancel: The same for a run that is cancelled.
             dry_run: Show order, bindings, effects and estimate in `result.preview`, and call nothing.
             answers: Answers to the questions of a waiting run, by interrupt id.
 
@@ -177,6 +204,8 @@ class PlanningFacade(ABC):
             context=context,
             on_event=on_event,
             stop_on_failure=stop_on_failure,
+            on_failure=on_failure,
+            on_cancel=on_cancel,
             dry_run=dry_run,
             answers=answers or {},
         )
@@ -196,16 +225,19 @@ class PlanningFacade(ABC):
         app_id: str | None = None,
         tags: Sequence[str] | None = None,
         origin: RunOrigin | None = None,
-        on_complete: OnComplete | None = None,
+        on_complete: OnComplete | str | None = None,
         exec_id: str | None = None,
         stop_on_failure: bool = True,
+        on_failure: OnFailure = "compensate",
+        on_cancel: Literal["compensate", "keep"] = "compensate",
     ) -> BackgroundExecutionHandle:
         """Run `plan` in the background and return at once.
 
         The keywords are those of `execute_plan`, and:
 
         Args:
-            on_complete: Called with the result exactly once, on success, failure and cancellation; sync or async.
+            on_complete: Called with the result exactly once, on success, failure and cancellation; sync or async. Or
+                the name of a registered callback, or a URL, told at least once by whichever process lives.
             exec_id: The run's id; given twice it is the same run.
 
         Raises:
@@ -228,8 +260,10 @@ class PlanningFacade(ABC):
             context=context,
             on_event=on_event,
             stop_on_failure=stop_on_failure,
+            on_failure=on_failure,
+            on_cancel=on_cancel,
         )
-        return self.start(request, on_complete)
+        return await self.start(request, on_complete)
 
     async def plan_and_execute(  # noqa: PLR0913, D417 - the seed's keywords; most are described at plan and execute_plan
         self,
@@ -320,7 +354,7 @@ class PlanningFacade(ABC):
         app_id: str | None = None,
         tags: Sequence[str] | None = None,
         origin: RunOrigin | None = None,
-        on_complete: OnComplete | None = None,
+        on_complete: OnComplete | str | None = None,
         exec_id: str | None = None,
         wants: Sequence[str] | Mapping[str, Any] | None = None,
         candidates: int = 1,
@@ -364,7 +398,25 @@ class PlanningFacade(ABC):
         )
         planned = await self.plan_with_context(planning, on_event=planning_events_cb)
         request = _to_run(planned, planning, context, execution_events_cb, run_drafts=run_drafts)
-        return planned, None if request is None else self.start(request, on_complete)
+        return planned, None if request is None else await self.start(request, on_complete)
+
+    async def runs(
+        self,
+        *,
+        status: RunStatus | None = None,
+        session_id: str | None = None,
+        parent: str | None = None,
+        tag: str | None = None,
+        inline: bool = False,
+        limit: int | None = 100,
+        identity: RequestIdentity | None = None,
+    ) -> Found[RunRecord]:
+        """Return the runs of whoever asks, the one that changed last first; see `Runs.list` for what they are found by.
+
+        `found.missing` says why older ones may not be among them.
+        """
+        asked = {"status": status, "session_id": session_id, "parent": parent, "tag": tag}
+        return await self.list_runs(identity or self.caller.identity, **asked, inline=inline, limit=limit)
 
     def asked_by(self, identity: RequestIdentity | None) -> dict[str, Any]:
         """Whose roles count, and what is not offered: a flow must not plan itself into its own plan."""

@@ -33,6 +33,13 @@ class Limits:
     grace: timedelta = timedelta(seconds=30)
     """How long running steps may go on after another one failed or the run was cancelled."""
 
+    callback_timeout: timedelta = timedelta(minutes=1)
+    """For one call of `on_complete`, or one delivery of a durable callback."""
+    tenant_runs: int | None = None
+    """Runs of one tenant that are live at the same time; more are refused."""
+    due_runs: int = 100_000
+    """Runs that may wait to be taken up; more are refused."""
+
     def __post_init__(self) -> None:
         for field in fields(self):
             value: Any = getattr(self, field.name)

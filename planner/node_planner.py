@@ -10,9 +10,10 @@ from langgraph.runtime import Runtime
 from planner.context import NodeContext, RequestIdentity
 from planner.drafting import ParsedInputs, PlanningContext, PlanResult
 from planner.events import PlanningEventCallback
-from planner.execution import BackgroundExecutionHandle, ExecutionResult, OnComplete, RunRequest
+from planner.execution import ExecutionResult, Found, RunRecord, RunRequest
 from planner.facade import PlanningFacade
 from planner.plan import CandidatePlan
+from planner.runs import BackgroundExecutionHandle, OnComplete
 from planner.service import PlannerService
 
 
@@ -82,12 +83,24 @@ class NodePlanner(PlanningFacade):
         """Run a plan and return what became of it."""
         return await self.service.run(request)
 
-    def start(self, request: RunRequest, on_complete: OnComplete | None) -> BackgroundExecutionHandle:
+    async def start(self, request: RunRequest, on_complete: OnComplete | str | None) -> BackgroundExecutionHandle:
         """Run a plan in the background."""
-        return self.service.start(request, on_complete)
+        return await self.service.start(request, on_complete)
+
+    async def get_run(self, run_id: str, *, identity: RequestIdentity | None = None) -> BackgroundExecutionHandle:
+        """Return the handle on a run; see `PlanningFacade.get_run`."""
+        return await self.service.get_run(run_id, identity=identity or self.caller.identity)
+
+    async def list_runs(self, identity: RequestIdentity, **asked: Any) -> Found[RunRecord]:
+        """Return runs; see `PlanningFacade.runs`."""
+        return await self.service.list_runs(identity, **asked)
+
+    async def recover(self) -> int:
+        """Take up what is due; see `PlanningFacade.recover`."""
+        return await self.service.recover()
 
     async def aclose(self) -> None:
-        """Close the service: its background runs are cancelled and waited for."""
+        """Close the service; see `PlannerService.aclose`."""
         await self.service.aclose()
 
 

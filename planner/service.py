@@ -1,6 +1,6 @@
 """`PlannerService`: one catalog, one model, one saver, and the calls that plan and run with them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -9,7 +9,8 @@ from langchain_core.language_models import BaseChatModel
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from planner.catalog import ActionCatalog
-from planner.context import NodeContext
+from planner.catalog.spec import Effect
+from planner.context import NodeContext, RequestIdentity
 from planner.drafting import (
     Drafter,
     InputParser,
@@ -20,19 +21,24 @@ from planner.drafting import (
     as_language_model,
 )
 from planner.events import PlanningEventCallback
-from planner.execution import (
-    BackgroundExecutionHandle,
-    BackgroundRuns,
-    ExecutionResult,
-    OnComplete,
-    PlanExecutor,
-    RunRequest,
-)
+from planner.execution import ExecutionResult, Found, PlanExecutor, RunRecord, RunRequest, RunStores
 from planner.facade import PlanningFacade
 from planner.limits import Limits
 from planner.plan import CandidatePlan
-from storage.protocols import BlobStore, RecordStore
-from storage.serde import ValueCodec
+from planner.runs import (
+    BackgroundExecutionHandle,
+    ExecutionEngine,
+    OnComplete,
+    RunPolicy,
+    RunService,
+    SecretProvider,
+)
+from storage.memory import MemoryRecords
+from storage.memory_runs import MemoryRuns
+from storage.protocols import BlobStore
+
+KEPT = 1000
+"""Runs in the background that have ended and can still be found, where no store keeps them."""
 
 
 class PlannerService(PlanningFacade):
@@ -44,12 +50,17 @@ class PlannerService(PlanningFacade):
         checkpointer: Any LangGraph saver. Without one, a run is kept in memory while it goes on.
         limits: Bounds of every plan and run.
         blobs: Where outputs go that are too large for a record.
-        records: Where each run leaves its record and its events; without it, none are kept.
-        codec: How they are written; as plain data by default.
+        stores: Where runs leave their records and events, under a lease, so that another process can go on with them.
+            Without it, those in the background can be found until this process ends.
         resources: What parameters marked `Resource("name")` receive.
+        approve: Effects whose actions run only when a person agrees, whatever they declare: `{"external"}`.
+        callbacks: Functions that a run may name as its durable `on_complete`.
+        secrets: Gives the secrets of runs that are taken up from another process.
+        policy: How this process takes part in advancing runs.
+        engine: Who is woken up to advance a run in the background; by default this process.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every part can be given, and only the catalog has to be
         self,
         catalog: ActionCatalog,
         llm: LanguageModel | BaseChatModel | None = None,
@@ -57,20 +68,36 @@ class PlannerService(PlanningFacade):
         checkpointer: BaseCheckpointSaver[Any] | None = None,
         limits: Limits | None = None,
         blobs: BlobStore | None = None,
-        records: RecordStore | None = None,
-        codec: ValueCodec | None = None,
+        stores: RunStores | None = None,
         resources: Mapping[str, Any] | None = None,
+        approve: Iterable[Effect] = (),
+        callbacks: Mapping[str, OnComplete] | None = None,
+        secrets: SecretProvider | None = None,
+        policy: RunPolicy | None = None,
+        engine: ExecutionEngine | None = None,
     ) -> None:
         self.catalog = catalog
         self.llm = None if llm is None else as_language_model(llm)
         self.limits = limits or Limits()
         self.resources = dict(resources or {})
-        self.executor = PlanExecutor(catalog, checkpointer, self.limits, blobs, records, codec)
+        policy = policy or RunPolicy()
+        kept = stores or _in_this_process()
+        self.executor = PlanExecutor(catalog, checkpointer, self.limits, blobs, stores=kept, lease=policy.lease)
+        self.executor.approve_effects = frozenset(approve)
+        self.run_service = RunService(
+            self.executor,
+            policy=policy if stores is not None else replace(policy, survive=False),
+            engine=engine,
+            callbacks=callbacks,
+            secrets=secrets,
+            resources=self.resources,
+        )
+        """The runs of this planner."""
+        self._durable = stores is not None
         self._drafter = Drafter(catalog, self.llm, self.limits)
         self._parser = InputParser(self.llm, catalog, self.limits)
         self.exits = AsyncExitStack()
         """What is closed with the service: whoever opens something for it puts it here."""
-        self._background = BackgroundRuns(self.executor)
 
     @property
     def caller(self) -> NodeContext:
@@ -99,16 +126,40 @@ class PlannerService(PlanningFacade):
 
     async def run(self, request: RunRequest) -> ExecutionResult:
         """Run a plan and return what became of it."""
-        return await self.executor.execute(self._with_resources(request))
+        request = self._with_resources(request)
+        return await (
+            self.run_service.execute(request) if self._durable else self.executor.execute(request, record=False)
+        )
 
-    def start(self, request: RunRequest, on_complete: OnComplete | None) -> BackgroundExecutionHandle:
+    async def start(self, request: RunRequest, on_complete: OnComplete | str | None) -> BackgroundExecutionHandle:
         """Run a plan in the background."""
-        return self._background.start(self._with_resources(request), on_complete)
+        return await self.run_service.start(self._with_resources(request), on_complete)
+
+    async def get_run(self, run_id: str, *, identity: RequestIdentity | None = None) -> BackgroundExecutionHandle:
+        """Return the handle on a run; see `PlanningFacade.get_run`."""
+        return await self.run_service.get(run_id, identity or self.caller.identity)
+
+    async def list_runs(self, identity: RequestIdentity, **asked: Any) -> Found[RunRecord]:
+        """Return runs; see `PlanningFacade.runs`."""
+        return await self.run_service.list(identity, **asked)
+
+    async def recover(self) -> int:
+        """Take up what is due; see `PlanningFacade.recover`."""
+        return await self.run_service.recover()
 
     async def aclose(self) -> None:
-        """Cancel the background runs that are under way, wait for them, and close what was opened for the service."""
-        await self._background.close()
+        """Let go of the runs that are under way, and close what was opened for the service.
+
+        Runs that a store keeps go on when a planner with their actions is opened again; others are cancelled.
+        """
+        await self.run_service.aclose()
         await self.exits.aclose()
 
     def _with_resources(self, request: RunRequest) -> RunRequest:
         return replace(request, context=replace(request.context, resources=self.resources))
+
+
+def _in_this_process() -> RunStores:
+    """Return a store of runs that live and end with this process."""
+    records = MemoryRecords()
+    return RunStores(records=records, live=MemoryRuns(records, keep=KEPT))

@@ -7,7 +7,8 @@ StorageError
 │   └── OutboxFull                the archive has been away for so long that the bound of the outbox is reached
 ├── StorageRefused                a server answers and says no: password, rights, version
 ├── CorruptRecord                 stored bytes cannot be read; never the same as absent
-│   └── ForbiddenType             they name a type that may not be loaded
+│   ├── ForbiddenType             they name a type that may not be loaded
+│   └── NewerRecord               a newer version wrote them, and can read them
 ├── Fenced                        a newer writer owns the thread
 ├── ThreadDeleted                 what is to be stored is older than the deletion of its thread
 ├── DataDirectoryError            the data directory cannot be used: another version's, not writable, too long
@@ -81,6 +82,13 @@ class ForbiddenType(CorruptRecord):
             "setting GOALGRAPH_STORAGE__ALLOWED_TYPES)",
         )
         self.type_name = type_name
+
+
+class NewerRecord(CorruptRecord):
+    """A newer version of this software wrote a record; leave it to a process that has that version."""
+
+    def __init__(self, key: str, version: int) -> None:
+        super().__init__(key, f"a newer version wrote it (its format is {version}); a process with that can read it")
 
 
 class Fenced(StorageError):

@@ -1,6 +1,6 @@
 """Stores that live as long as the process."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -145,6 +145,10 @@ class MemoryCheckpoints:
             else:
                 stored.setdefault((write.task_id, write.idx), write)
 
+    def raise_fence(self, thread_id: str, token: int) -> None:
+        """Refuse writers with a token below `token` from now on."""
+        self._threads.setdefault(thread_id, _Thread()).claim(thread_id, token)
+
     async def get(
         self, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None = None
     ) -> StoredCheckpoint | None:
@@ -205,6 +209,10 @@ class MemoryRecords:
 
     async def append(self, change: Change) -> Entry | None:
         """Add a state or an entry, if `change.must` holds."""
+        return self.add(change)
+
+    def add(self, change: Change, counters_now: Mapping[str, float] | None = None) -> Entry | None:
+        """As `append`; `counters_now` are set, as they are from now on."""
         place = (change.kind, change.owner)
         if change.must is not None and (place in self._entries) != (change.must == "exist"):
             return None
@@ -214,6 +222,7 @@ class MemoryRecords:
         counters = dict(before.counters) if before else {}
         for name, amount in change.increments.items():
             counters[name] = counters.get(name, 0.0) + amount
+        counters.update(counters_now or {})
         entry = Entry(
             kind=change.kind,
             owner=change.owner,
@@ -235,6 +244,10 @@ class MemoryRecords:
 
     async def latest(self, kind: Kind, owner: str) -> Entry | None:
         """Return the newest state or entry."""
+        return self.newest(kind, owner)
+
+    def newest(self, kind: Kind, owner: str) -> Entry | None:
+        """As `latest`."""
         entries = self._entries.get((kind, owner))
         return entries[-1] if entries else None
 
@@ -255,4 +268,8 @@ class MemoryRecords:
 
     async def delete(self, kind: Kind, owner: str) -> bool:
         """Forget an owner."""
+        return self.forget(kind, owner)
+
+    def forget(self, kind: Kind, owner: str) -> bool:
+        """As `delete`."""
         return self._entries.pop((kind, owner), None) is not None

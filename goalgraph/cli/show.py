@@ -218,7 +218,7 @@ def spec_rules(spec: ActionSpec) -> dict[str, Any]:
         "idempotent": policy.idempotent,
         "attempts": policy.retry.max_attempts if policy.retry.max_attempts > 1 else None,
         "timeout": None if policy.timeout is None else f"{policy.timeout.total_seconds():g} s",
-        "approval": policy.approval or None,
+        "approval": bool(policy.approval) or None,
         "undo": policy.undo and getattr(policy.undo, "__name__", policy.undo),
         "roles": sorted(policy.roles) or None,
         "at most": policy.max_concurrency,

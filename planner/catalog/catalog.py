@@ -1,5 +1,6 @@
 """The catalog: every action that a plan may name, with the indexes that make finding one cheap."""
 
+import dataclasses
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ from planner.catalog.importers import is_graph, spec_from_graph, spec_from_tool
 from planner.catalog.producers import Producer, ProducerIndex
 from planner.catalog.search import ActionSearch, SearchHit
 from planner.catalog.slot import Slot
-from planner.catalog.spec import ActionKind, ActionSpec, Cost, Effect, Idempotency, Rate, make_ref, parse_ref
+from planner.catalog.spec import ActionKind, ActionSpec, Approval, Cost, Effect, Idempotency, Rate, make_ref, parse_ref
 from planner.catalog.values import Codec, Codecs
 from planner.errors import DuplicateAction, RegistrationError, UnknownAction
 
@@ -104,11 +105,12 @@ class ActionCatalog:
         undo: Callable[..., Any] | str | None = None,
         effect: Effect = "read",
         idempotent: Idempotency = "yes",
-        approval: bool = False,
+        approval: bool | Approval = False,
         roles: Sequence[str] = (),
         cost: Cost | float | None = None,
         max_concurrency: int | None = None,
         rate: Rate | float | None = None,
+        compensates_unknown: bool = False,
         replace: bool = False,
     ) -> ActionSpec:
         """Register a LangGraph graph as a flow that runs as one step; the options are those of `@action`.
@@ -118,6 +120,9 @@ class ActionCatalog:
             DuplicateAction: the reference is taken, or the name belongs to an action.
         """
         policy = make_policy(retry, timeout, undo, effect, idempotent, approval, roles, cost, max_concurrency, rate)
+        policy = dataclasses.replace(policy, compensates_unknown=compensates_unknown)
+        if callable(undo):
+            spec_from_function(undo, self.codecs)  # what cannot be called is refused now, not in a failing run
         spec = spec_from_graph(
             graph, name=name, version=version, description=description, tags=tuple(tags), flow_id=flow_id, policy=policy
         )

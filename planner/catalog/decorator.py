@@ -20,6 +20,7 @@ from planner.catalog.spec import (
     ActionContext,
     ActionPolicy,
     ActionSpec,
+    Approval,
     Cost,
     Effect,
     Idempotency,
@@ -64,11 +65,12 @@ def action(
     undo: Callable[..., Any] | str | None = None,
     effect: Effect = "read",
     idempotent: Idempotency = "yes",
-    approval: bool = False,
+    approval: bool | Approval = False,
     roles: Sequence[str] = (),
     cost: Cost | float | None = None,
     max_concurrency: int | None = None,
     rate: Rate | float | None = None,
+    compensates_unknown: bool = False,
 ) -> Callable[[F], F]: ...
 def action(  # noqa: PLR0913 - what an action can be told
     function: F | None = None,
@@ -84,11 +86,12 @@ def action(  # noqa: PLR0913 - what an action can be told
     undo: Callable[..., Any] | str | None = None,
     effect: Effect = "read",
     idempotent: Idempotency = "yes",
-    approval: bool = False,
+    approval: bool | Approval = False,
     roles: Sequence[str] = (),
     cost: Cost | float | None = None,
     max_concurrency: int | None = None,
     rate: Rate | float | None = None,
+    compensates_unknown: bool = False,
 ) -> F | Callable[[F], F]:
     """Mark a function as an action; it stays the same function and can be called as before.
 
@@ -104,19 +107,25 @@ def action(  # noqa: PLR0913 - what an action can be told
         flow_id: The group it belongs to; `None` for every group.
         retry: A LangGraph `RetryPolicy`, or how many attempts to make in all. One by default.
         timeout: Seconds for each attempt; 10 minutes by default (`Limits.step_timeout`).
-        undo: What takes its effect back: a function that is given its inputs and outputs, or an action's name.
+        undo: What takes its effect back when the run fails: a function, or the name or reference of an action of the
+            catalog. It is called with what it asks for by parameter name: `inputs` and `outputs` (each a mapping),
+            `result` (the whole value), `outcome` ("succeeded" or "unknown"), else an input of the step, else an output.
+            `outputs` and `result` are `None` when they are not known. An `ActionContext` holds the key
+            `run:step:undo[:item]`. An action keeps its own timeout, roles and attempts; a plain function has three.
         effect: `read`, `write` (inside the application) or `external` (cannot be hidden from others).
         idempotent: `yes`, `keyed` (when it is given `ActionContext.idempotency_key`), or `no`.
-        approval: A person has to agree before it runs.
+        approval: A person has to agree before it runs; an `Approval` says who, until when, and what counts then.
         roles: Who may call it: identities with any of these.
         cost: What a call is expected to take; a plain number is an amount.
         max_concurrency: Calls that one run makes at the same time.
         rate: Calls a second, or a `Rate`, over all runs of one planner.
+        compensates_unknown: `undo` is also called after a call that may or may not have taken effect.
 
     Raises:
         ValueError: an option is out of its range.
     """
     policy = make_policy(retry, timeout, undo, effect, idempotent, approval, roles, cost, max_concurrency, rate)
+    policy = replace(policy, compensates_unknown=compensates_unknown)
     options = ActionOptions(name or "", version, description, _several(tags), flow_id, policy)
     here = inspect.currentframe()
 
@@ -133,7 +142,7 @@ def make_policy(  # noqa: PLR0913, PLR0917 - the options of @action, turned into
     undo: Callable[..., Any] | str | None,
     effect: Effect,
     idempotent: Idempotency,
-    approval: bool,  # noqa: FBT001 - as above
+    approval: bool | Approval,  # noqa: FBT001 - as above
     roles: Sequence[str],
     cost: Cost | float | None,
     max_concurrency: int | None,
@@ -191,6 +200,8 @@ def spec_from_function(function: Callable[..., Any], codecs: Codecs) -> ActionSp
     """
     options = options_of(function)
     signature = read_signature(function, codecs, options.names)
+    if callable(options.policy.undo):
+        spec_from_function(options.policy.undo, codecs)  # what cannot be called is refused now, not in a failing run
     return ActionSpec(
         name=options.name,
         ref=make_ref("action", options.name, options.version),

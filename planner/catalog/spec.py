@@ -1,15 +1,17 @@
 """What the catalog knows of one action: its slots, how it is called, and the rules it is called under."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar, overload
 
 from langgraph.types import RetryPolicy
 
-from planner.catalog.slot import Slot
+from planner.catalog.slot import MISSING, JsonSchema, Slot
 from planner.context import RequestIdentity
-from planner.errors import InvalidRef
+from planner.errors import InvalidRef, NobodyToAsk
+
+T = TypeVar("T")
 
 ActionKind = Literal["action", "flow"]
 Effect = Literal["read", "write", "external"]
@@ -49,6 +51,46 @@ class Rate:
     per: float = 1.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """How a person is asked before an action runs; `@action(approval=True)` is this with its defaults."""
+
+    roles: Sequence[str] = ()
+    """Who may agree: anybody of the tenant with one of these roles; without any, the owner of the run."""
+    deadline: timedelta | None = None
+    """How long to wait, from when it is asked."""
+    on_timeout: Literal["refuse", "approve"] = "refuse"
+    """What counts when nobody has answered by then."""
+    message: str = ""
+    """What the person reads first; a sentence made from the action's name by default."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.roles, str):
+            object.__setattr__(self, "roles", (self.roles,))  # "admin" is one role, not five
+        if self.deadline is not None and self.deadline <= timedelta(0):
+            raise ValueError(f"an approval's deadline is more than 0 seconds, not {self.deadline.total_seconds():g}")
+        if self.on_timeout not in ("refuse", "approve"):
+            raise ValueError(f"on_timeout is 'refuse' or 'approve', not {self.on_timeout!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What an action asks a person, as `ActionContext.ask` was given it."""
+
+    message: str
+    schema: Any = None
+    roles: Sequence[str] = ()
+    deadline: timedelta | None = None
+    default: Any = MISSING
+
+
+class Asking(Protocol):
+    """Puts a question to a person."""
+
+    def __call__(self, question: Ask, /) -> Any:
+        """Return the answer, or leave the action until there is one."""
+
+
 class ProgressReport(Protocol):
     """Receives how far a step is: a share between 0 and 1, or `None`, and a word about it."""
 
@@ -68,10 +110,65 @@ class ActionContext:
     """`run:revision:step[:item]`; the same for every attempt of the step, also after a crash."""
     identity: RequestIdentity
     on_report: ProgressReport = field(repr=False)
+    on_ask: Asking | None = field(default=None, repr=False)
 
     def report(self, progress: float | None = None, message: str | None = None) -> None:
         """Tell how far the step is; listeners see it as a `step_progress` event."""
         self.on_report(progress, message)
+
+    @overload
+    def ask(
+        self,
+        message: str,
+        schema: type[T],
+        *,
+        roles: Sequence[str] = (),
+        deadline: timedelta | None = None,
+        default: Any = MISSING,
+    ) -> T: ...
+    @overload
+    def ask(
+        self,
+        message: str,
+        schema: JsonSchema | Any = None,
+        *,
+        roles: Sequence[str] = (),
+        deadline: timedelta | None = None,
+        default: Any = MISSING,
+    ) -> Any: ...
+    def ask(
+        self,
+        message: str,
+        schema: Any = None,
+        *,
+        roles: Sequence[str] = (),
+        deadline: timedelta | None = None,
+        default: Any = MISSING,
+    ) -> Any:
+        """Ask a person, and return the answer; works in an async action and in the thread of a sync one.
+
+        The run waits, and holds no process while it does. When it is answered, the action runs *again from its start*
+        and this call returns the answer, as LangGraph's `interrupt` does: keep what comes before it free of effects.
+        Several questions are asked one after the other, and answered in the order of the calls; none is asked twice.
+        The question leaves the action as an exception, so let `langgraph.errors.GraphBubbleUp` pass.
+
+        Args:
+            message: What the person reads; secrets of the run are taken out of it.
+            schema: What an answer has to be: a JSON Schema, or a type that pydantic knows, which the answer then has.
+                Anything by default.
+            roles: Who may answer: anybody of the tenant with one of these; without any, the owner of the run.
+            deadline: How long to wait, from when it is asked first.
+            default: What is returned when nobody has answered by then.
+
+        Raises:
+            AnswerTimeout: nobody answered by the deadline, and there is no `default`.
+            InvalidAnswer: `default`, or an answer that nobody checked, does not fit `schema`.
+            NobodyToAsk: the call is not part of a run that can wait.
+        """
+        if self.on_ask is None:
+            raise NobodyToAsk(f"step {self.step_id!r} asks a person, and what calls it cannot wait for the answer")
+        several = (roles,) if isinstance(roles, str) else tuple(roles)
+        return self.on_ask(Ask(message=message, schema=schema, roles=several, deadline=deadline, default=default))
 
 
 class ActionCall(Protocol):
@@ -92,15 +189,24 @@ class ActionPolicy:
     timeout: timedelta | None = None
     """For each attempt; `None` leaves it to `Limits.step_timeout`."""
     undo: Callable[..., Any] | str | None = None
+    compensates_unknown: bool = False
+    """Whether `undo` may be called when it is not known if there is an effect to take back."""
     effect: Effect = "read"
     idempotent: Idempotency = "yes"
-    approval: bool = False
+    approval: bool | Approval = False
     roles: frozenset[str] = frozenset()
     """Who may call it: an identity with any of these roles; empty means everybody."""
     cost: Cost = Cost()
     max_concurrency: int | None = None
     """Calls of this action that one run makes at the same time."""
     rate: Rate | None = None
+
+    @property
+    def wanted_approval(self) -> Approval | None:
+        """How a person is asked before it runs; `None` when nobody is."""
+        if isinstance(self.approval, Approval):
+            return self.approval
+        return Approval() if self.approval else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ def cost_of(spec: ActionSpec) -> float:
     """Return what a call of an action counts: one, its declared cost, and more for what it changes."""
     policy = spec.policy
     declared = policy.cost.amount + policy.cost.seconds / 60 + policy.cost.tokens / 100_000
-    return 1.0 + declared + EFFECT_COST[policy.effect] + APPROVAL_COST * policy.approval
+    return 1.0 + declared + EFFECT_COST[policy.effect] + APPROVAL_COST * bool(policy.approval)
 
 
 def asking(need: Need) -> Cost:

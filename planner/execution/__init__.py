@@ -1,18 +1,15 @@
-"""From a plan to its result: steps as LangGraph tasks, their outcomes, runs in the background, and runs read back."""
+"""From a plan to its result, in this process: steps as LangGraph tasks, their outcomes, and what is recorded."""
 
-from planner.execution.background import BackgroundExecutionHandle, BackgroundRuns, OnComplete
 from planner.execution.executor import PlanExecutor
 from planner.execution.outcome import ExecutionResult, PendingInterrupt, Preview, RunStatus, RunUsage, StepOutcome
 from planner.execution.request import RunRequest
+from planner.execution.run_log import RunStores
 from planner.execution.run_records import RunEvent, RunRecord, StepState
 from planner.execution.runs import Found, Runs, steps_of
 
 __all__ = [
-    "BackgroundExecutionHandle",
-    "BackgroundRuns",
     "ExecutionResult",
     "Found",
-    "OnComplete",
     "PendingInterrupt",
     "PlanExecutor",
     "Preview",
@@ -20,6 +17,7 @@ __all__ = [
     "RunRecord",
     "RunRequest",
     "RunStatus",
+    "RunStores",
     "RunUsage",
     "Runs",
     "StepOutcome",

@@ -17,6 +17,10 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
 )
 
+from planner.execution.earlier import Earlier
+
+TURNS = 50
+
 
 class Acknowledgements:
     """One future for each task, done when its writes have been stored, or failed when they were refused."""
@@ -24,7 +28,18 @@ class Acknowledgements:
     def __init__(self) -> None:
         self.on_refused: Callable[[BaseException], None] = lambda _: None
         """Told at once of any refused write, also of tasks that nobody waits for."""
+        self.writing = 0
+        """Calls of the saver that have not come back."""
+        self.earlier = Earlier()
+        """What earlier lives of the run have left."""
         self._by_task: dict[str, asyncio.Future[None]] = {}
+
+    async def idle(self) -> None:
+        """Wait until what has just finished is stored."""
+        for _ in range(TURNS):  # LangGraph hands a result on over a few turns of the loop
+            await asyncio.sleep(0)
+        while self.writing:  # noqa: ASYNC110 - a short wait at the end of a process; no event is kept up for it
+            await asyncio.sleep(0.005)
 
     def of(self, task_id: str) -> asyncio.Future[None]:
         """Return the future of a task; whoever asks first makes it."""
@@ -65,11 +80,14 @@ class AcknowledgingSaver(BaseCheckpointSaver[Any]):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store the writes of a task, then acknowledge them."""
+        self.acknowledgements.writing += 1
         try:
             await self.inner.aput_writes(config, writes, task_id, task_path)
         except BaseException as error:  # whatever it is, it is raised again
             self.acknowledgements.refused(task_id, error)
             raise
+        finally:
+            self.acknowledgements.writing -= 1
         self.acknowledgements.stored(task_id)
 
     async def aput(
@@ -83,8 +101,10 @@ class AcknowledgingSaver(BaseCheckpointSaver[Any]):
         return await self.inner.aput(config, checkpoint, metadata, new_versions)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Hand on."""
-        return await self.inner.aget_tuple(config)
+        """Hand on, and keep what earlier lives of the run asked and began."""
+        found = await self.inner.aget_tuple(config)
+        self.acknowledgements.earlier.read(found)
+        return found
 
     async def alist(
         self,

@@ -3,6 +3,7 @@
 from typing import Any
 
 from planner.catalog import ActionCatalog
+from planner.catalog.spec import Effect
 from planner.errors import BindingError
 from planner.execution.bind import Values, resolve
 from planner.execution.outcome import Preview
@@ -14,7 +15,13 @@ from planner.plan.bindings import references_in
 
 
 def refuse(
-    plan: CandidatePlan, request: RunRequest, catalog: ActionCatalog, limits: Limits
+    plan: CandidatePlan,
+    request: RunRequest,
+    catalog: ActionCatalog,
+    limits: Limits,
+    *,
+    can_ask: bool = False,
+    approve_effects: frozenset[Effect] = frozenset(),
 ) -> tuple[str | None, ValidationResult]:
     """Say why a plan is not run, or `None`, and what validation found.
 
@@ -23,6 +30,8 @@ def refuse(
         request: Who asks, and with which inputs; a dry run may show what would need approval.
         catalog: Whose actions are called.
         limits: Bounds.
+        can_ask: Whether the run can wait for a person, which takes a checkpointer.
+        approve_effects: An action with one of these needs approval, whatever it declares.
     """
     validation = validate(plan, catalog, request.user_inputs, identity=request.context.identity, limits=limits)
     if not validation.ok:
@@ -31,10 +40,17 @@ def refuse(
     if request.dry_run:
         return None, validation
     specs = {step.id: resolve_step(step, catalog) for step in plan.steps}
-    waiting = [f"{step} ({spec.name})" for step, spec in specs.items() if spec.policy.approval]
-    if waiting:
+    waiting = [
+        f"{step} ({spec.name})"
+        for step, spec in specs.items()
+        if spec.policy.approval or spec.policy.effect in approve_effects
+    ]
+    if waiting and not can_ask:
         names = ", ".join(waiting)
-        reason = f"ApprovalRequired: {names} may only run when a person agrees, and nobody can be asked here"
+        reason = (
+            f"ApprovalRequired: {names} may only run when a person agrees, and a run without a checkpointer "
+            "cannot wait for the answer; give one"
+        )
         return reason, validation
     described = [spec.name for spec in specs.values() if spec.call is None]
     if described:

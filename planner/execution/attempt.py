@@ -14,7 +14,7 @@ from tenacity.wait import wait_base
 
 from planner.catalog import ActionSpec, Codecs, conform, to_plain
 from planner.catalog.values import Codec
-from planner.errors import BindingError, LimitExceeded, PlannerError, UnstorableOutput
+from planner.errors import AnswerTimeout, BindingError, InvalidAnswer, LimitExceeded, PlannerError, UnstorableOutput
 from planner.execution.secrets import secret_within
 from planner.plan.bindings import show
 from planner.plan.value_check import brief, literal_faults
@@ -32,6 +32,10 @@ class AttemptTimeout(PlannerError, TimeoutError):
 
 class ActionExit(PlannerError, RuntimeError):
     """An action tried to exit the process."""
+
+
+class DecidedFailed(PlannerError, RuntimeError):
+    """A person decided that an action that was in flight at a crash has failed."""
 
 
 class FlowAttemptFailed(PlannerError):
@@ -71,6 +75,14 @@ class InnerTasks:
         for task in self._running:
             task.cancel()
         asyncio.get_running_loop().call_later(LINGER, self._leave_all)
+
+    async def idle(self, timeout: float) -> None:
+        """Wait until nothing works, but not longer than `timeout` seconds."""
+        while self._running and timeout > 0:
+            began = asyncio.get_running_loop().time()
+            await asyncio.wait(set(self._running), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.sleep(0)  # so that whoever waited for it takes it off
+            timeout -= asyncio.get_running_loop().time() - began
 
     async def run(self, work: Coroutine[Any, Any, Any], timeout: timedelta) -> Any:
         """Run `work` as a task of its own and return what it returns.
@@ -194,6 +206,8 @@ def is_retried(error: BaseException, policy: RetryPolicy) -> bool:
     """Tell whether `policy` makes another attempt after `error`."""
     if not isinstance(error, Exception) or isinstance(error, GraphBubbleUp | Stopped | StorageError):
         return False
+    if isinstance(error, AnswerTimeout | InvalidAnswer):
+        return False  # the same question would get the same answer
     if isinstance(error, FlowAttemptFailed):
         return error.retried
     if isinstance(error, AttemptTimeout):

@@ -17,13 +17,20 @@ _PLAIN = ValueCodec(strict_serializer())
 
 async def set_aside(returned: Returned, spec: ActionSpec, blobs: BlobStore, largest: int) -> tuple[Any, list[BlobPart]]:
     """Store what does not belong in a record; return the value without it, and where it went."""
+    return await set_aside_value(returned, blobs, largest, [] if spec.single_output else list(returned.value))
+
+
+async def set_aside_value(
+    returned: Returned, blobs: BlobStore, largest: int, names: Sequence[str] = ()
+) -> tuple[Any, list[BlobPart]]:
+    """As `set_aside`; with `names` the value is an object, and each of its fields is stored by itself."""
     parts: list[BlobPart] = []
     for path, codec, content in returned.encoded:
         parts.append((path, await _put(blobs, content), codec.name, len(content)))
     if returned.size <= largest:
         return returned.value, parts
     value = returned.value
-    fields: Sequence[tuple[str | int, ...]] = [()] if spec.single_output else [(name,) for name in value]
+    fields: Sequence[tuple[str | int, ...]] = [(name,) for name in names] or [()]
     taken = {path for path, *_ in parts}
     for path in fields:
         part = value if not path else value[path[0]]

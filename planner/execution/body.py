@@ -8,7 +8,7 @@ for each open task whenever one of them finishes.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -18,39 +18,60 @@ from langgraph.func import entrypoint  # pyright: ignore[reportMissingTypeStubs]
 from langgraph.pregel import Pregel  # pyright: ignore[reportMissingTypeStubs]  # typed in its source, without a py.typed
 
 from planner.execution.blobs import load
+from planner.execution.compensation import compensate, undo_again, undone_before
 from planner.execution.langgraph_tasks import current_task_id, named_task
-from planner.execution.outcome import RECORD_VERSION, PendingInterrupt, StepOutcome
+from planner.execution.outcome import StepOutcome
+from planner.execution.people import read_question
+from planner.execution.replan import replan
 from planner.execution.secrets import without
 from planner.execution.state import RunState
-from planner.execution.step import run_step
+from planner.execution.step import not_begun, run_step
+from planner.execution.summary import final_record, restore
 from planner.execution.window import Window
 from planner.plan import PlanStep
 
 
 def make_graph(state: RunState, saver: BaseCheckpointSaver[Any] | None) -> Pregel[Any, Any, Any, Any]:
     """Return the graph whose one run advances `state`."""
-    body = _Body(state)
 
-    async def goalgraph_run(start: dict[str, Any]) -> dict[str, Any]:
-        return await body.run(start)
+    async def goalgraph_run(start: dict[str, Any], *, previous: Any = None) -> dict[str, Any]:
+        """`previous` is what the attempt before this one ended with; LangGraph fills it by its name."""
+        return await _advance(state, start, previous)
 
     return cast("Pregel[Any, Any, Any, Any]", entrypoint(checkpointer=saver)(goalgraph_run))
 
 
+async def _advance(state: RunState, start: dict[str, Any], previous: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Advance a run to its end; return what is recorded of it."""
+    if state.acknowledgements is not None:
+        state.acknowledgements.on_refused = state.break_off
+    if start.get("undo_again") and previous is not None:
+        state.undone = dict(previous.get("undone", {}))
+        await restore(previous, state)
+        await undo_again(state, previous)
+    else:
+        state.undone = undone_before(previous)
+        await _Body(state).run()
+        while state.on_failure == "replan" and await replan(state):
+            await _Body(state).run()
+        await compensate(state)
+    return final_record(state, start)
+
+
 class _Body:
-    """One execution of the entrypoint."""
+    """The steps of one plan: the one that the run began with, or what a replan made of it."""
 
     def __init__(self, state: RunState) -> None:
         self.state = state
         self.tasks_here: dict[str, str] = {}
         """Steps whose task began in this process, and LangGraph's id for it."""
-        self.records: dict[str, dict[str, Any]] = {}
-        self.order = state.graph.order
+        done = state.outcomes.keys()
+        self.order = [step_id for step_id in state.graph.order if step_id not in done]
         self.position = {step_id: at for at, step_id in enumerate(self.order)}
-        self.unmet = {step_id: len(waits) for step_id, waits in state.graph.edges.items()}
+        self.unmet = {step_id: len(state.graph.edges[step_id].keys() - done) for step_id in self.order}
         self.dependents: dict[str, list[str]] = {step_id: [] for step_id in self.order}
-        for step_id, waits in state.graph.edges.items():
-            for other in waits:
+        for step_id in self.order:
+            for other in state.graph.edges[step_id].keys() - done:
                 self.dependents[other].append(step_id)
         self.called = 0
         """How many steps of the order have been called."""
@@ -62,8 +83,12 @@ class _Body:
         self.window = Window(state.limits.window)
         self.loading: set[asyncio.Task[None]] = set()
 
-    async def run(self, start: dict[str, Any]) -> dict[str, Any]:
-        """Call every step and return the records of their outcomes."""
+    async def run(self) -> None:
+        """Call every step that is not done, until each is settled.
+
+        Raises:
+            GraphInterrupt: the run waits for a person.
+        """
         state = self.state
         if state.acknowledgements is not None:
             state.acknowledgements.on_refused = self._fatal
@@ -71,29 +96,28 @@ class _Body:
         await self._call()
         if state.interrupts and state.stop_reason is None:
             raise GraphInterrupt(())  # empty: the questions are stored where they were asked
-        for step_id in self.order:
-            if step_id not in self.records:  # it asked, or waits for one that does, and the run has been stopped
-                self._stopped(step_id)
+        await self._call_rest()
         state.interrupts.clear()
-        return {
-            "v": RECORD_VERSION,
-            "stop": state.stop_reason,
-            "stop_message": state.stop_message,
-            "records": self.records,
-            "start": start,
-        }
+
+    async def _call_rest(self) -> None:
+        """Settle what asked, or waits for a step that did, in a run that has been stopped.
+
+        All steps are called before anything else is: LangGraph would know what comes next by another number otherwise.
+        """
+        for step_id in self.order[: self.called]:
+            if step_id not in self.state.outcomes:
+                self._stopped(step_id)
+        if self.called < len(self.order):
+            self.finished = asyncio.get_running_loop().create_future()
+            self.wanted = len(self.order)
+            await self._call()
 
     def _stopped(self, step_id: str) -> None:
-        outcome = StepOutcome(
-            step_id=step_id,
-            ref=self.state.specs[step_id].ref,
-            status="skipped",
-            reason="stopped",
-            error=f"the run stopped: {self.state.stop_message}",
-            finished_at=datetime.now(UTC),
-        )
-        self.records[step_id] = outcome.to_record()
+        undecided = any(one.kind == "unknown" and one.step_id == step_id for one in self.state.interrupts)
+        outcome = not_begun(self.state, step_id, undecided=undecided)
         self.state.outcomes[step_id] = outcome
+        self.state.settled.pop(step_id, None)  # it told those that waited for it to wait on
+        self.state.future(step_id).set_result(outcome)
         self._publish(outcome)
 
     async def _call(self) -> None:
@@ -147,7 +171,6 @@ class _Body:
 
     def _returned(self, step_id: str, record: dict[str, Any]) -> None:
         """Settle the step when its record is acknowledged: at once if that was in an earlier life of the run."""
-        self.records[step_id] = record
         here = self.tasks_here.get(step_id)
         acknowledgements = self.state.acknowledgements
         if here is None or acknowledgements is None:
@@ -212,7 +235,10 @@ class _Body:
         match outcome.status:
             case "succeeded":
                 outputs = self.state.named_outputs(outcome.step_id)
-                publish("step_success", outcome.step_id, step_outputs=outputs, attempt=outcome.attempts)
+                details = {"kept": True} if outcome.step_id in self.state.taken else {}
+                publish(
+                    "step_success", outcome.step_id, step_outputs=outputs, attempt=outcome.attempts, details=details
+                )
             case "skipped":
                 publish("step_skipped", outcome.step_id, message=outcome.error, details={"reason": outcome.reason})
             case _:
@@ -231,12 +257,11 @@ class _Body:
                 error="it asks a person, and a run without a checkpointer cannot wait for the answer; give one",
                 finished_at=datetime.now(UTC),
             )
-            self.records[step_id] = outcome.to_record()
             self._settle(outcome)
             return
         for interrupt in error.args[0] if error.args else ():
             value = without(interrupt.value, state.secrets)
-            pending = PendingInterrupt(id=interrupt.id, step_id=step_id, value=value)
+            pending = read_question(interrupt.id, value, step_id)
             if pending not in self.state.interrupts:
                 self.state.interrupts.append(pending)
                 self.state.publisher.publish("waiting", step_id, details={"interrupt": interrupt.id, "value": value})

@@ -2,9 +2,12 @@
 
 import asyncio
 import contextvars
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from os import getpid
+from socket import gethostname
 from typing import Any, cast
 
 from langchain_core.runnables.config import RunnableConfig, var_child_runnable_config
@@ -12,53 +15,41 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command
 
 from planner.catalog import ActionCatalog
+from planner.catalog.spec import Effect
+from planner.errors import LeaseLost
 from planner.events import emit
 from planner.execution.acknowledge import Acknowledgements, AcknowledgingSaver
+from planner.execution.active import Active, Entering
 from planner.execution.admission import preview, refuse
 from planner.execution.body import make_graph
 from planner.execution.gate import Gates, Rates
 from planner.execution.history import History, Start, pinned, read_history
+from planner.execution.interruption import BACK_IN, break_off, follow_lease
+from planner.execution.keeper import LEASE, LeaseKeeper
 from planner.execution.outcome import ExecutionResult, RunStatus
 from planner.execution.publisher import Publisher
+from planner.execution.read_result import result_of_record
 from planner.execution.request import RunRequest
-from planner.execution.run_log import RunLog, RunWriter
+from planner.execution.run_log import RunLog, RunStores
+from planner.execution.run_records import read_answers, read_run
+from planner.execution.run_writer import RunWriter
 from planner.execution.secrets import secrets_in
 from planner.execution.state import RunState
 from planner.execution.summary import not_advanced, restore, result_of
 from planner.limits import Limits
-from planner.plan import CandidatePlan, build_graph, resolve_step
+from planner.plan import CandidatePlan, ValidationResult, build_graph, resolve_step
+from planner.plan.replanning import Replanner
+from storage.errors import Fenced
 from storage.memory import MemoryBlobStore
-from storage.protocols import BlobStore, RecordStore
-from storage.serde import ValueCodec
+from storage.protocols import BlobStore
+from storage.runs import FENCE, Refused
 
 LARGE_PLAN = 500
 """Steps; a larger plan is checked in a thread, since that takes long enough to be felt by everything else."""
 
 
-@dataclass(slots=True)
-class Active:
-    """A run that this process advances."""
-
-    start: Start
-    state: RunState
-    runner: asyncio.Task[ExecutionResult]
-    aborted: asyncio.Event = field(default_factory=asyncio.Event)
-    waiting: int = 0
-    """Callers that wait for it; when the last is cancelled, so is the run."""
-
-    def abort(self) -> None:
-        """Give the run up: it was stopped and does not end, because its store does not answer."""
-        self.runner.cancel()
-        self.aborted.set()
-
-    async def ended(self) -> bool:
-        """Wait until the run has ended, or was given up; return which."""
-        aborted = asyncio.create_task(self.aborted.wait())
-        try:
-            await asyncio.wait({self.runner, aborted}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            aborted.cancel()
-        return self.runner.done() and not self.runner.cancelled()
+MOST_CRASHES = 3
+"""Processes in a row that died with a run in which nothing was finished; then it is ended as poisoned."""
 
 
 class PlanExecutor:
@@ -69,8 +60,9 @@ class PlanExecutor:
         checkpointer: Where outcomes are stored; any LangGraph saver, or `None` to keep them in memory for the run.
         limits: Bounds of each run.
         blobs: Where large outputs go; in memory by default, so a run with large outputs resumes in this process only.
-        records: Where each run leaves its record and its events; without it, none are kept.
-        codec: How they are written; as plain data by default.
+        stores: Where each run leaves its record and its events, under a lease; without it, none are kept.
+        lease: Seconds that a lease runs without being renewed.
+        holder: Tells people which process advances a run.
     """
 
     def __init__(
@@ -79,58 +71,112 @@ class PlanExecutor:
         checkpointer: BaseCheckpointSaver[Any] | None = None,
         limits: Limits | None = None,
         blobs: BlobStore | None = None,
-        records: RecordStore | None = None,
-        codec: ValueCodec | None = None,
+        *,
+        stores: RunStores | None = None,
+        lease: float = LEASE,
+        holder: str = "",
     ) -> None:
         self.catalog = catalog
         self.checkpointer = checkpointer
         self.limits = limits or Limits()
         self.blobs = blobs or MemoryBlobStore()
-        self._log = None if records is None else RunLog(records, codec)
+        self.approve_effects: frozenset[Effect] = frozenset()
+        """Effects whose actions need a person's approval, also where they do not ask for it."""
+        self.replanner: Replanner | None = None
+        """Asked for a new tail of a plan that failed; set by whoever can draft."""
+        self.log: RunLog | None = None
+        if stores is not None:
+            self.log = RunLog(
+                stores,
+                LeaseKeeper(stores.renewer, lease),
+                limits=self.limits,
+                codecs=catalog.codecs,
+                blobs=self.blobs,
+                holder=holder or f"{gethostname()}:{getpid()}",
+            )
         self._rates = Rates()
         self._active: dict[str, Active] = {}
-        self._entering: dict[str, int] = {}
-        """Runs that are being checked, and for how many callers."""
-        self._cancelled: set[str] = set()
-        """Of those, the ones that were cancelled meanwhile."""
+        self._entering: dict[str, Entering] = {}
 
-    async def execute(self, request: RunRequest) -> ExecutionResult:
+    async def execute(self, request: RunRequest, *, record: bool = True) -> ExecutionResult:
         """Run a plan that passes validation, or return why it was not run.
 
         A run id that the checkpointer knows is resumed: finished steps are not repeated. One that is under way in this
         process is joined. When the last call that waits for a run is cancelled, so is the run: its actions are stopped
         and it has ended.
 
+        Args:
+            request: What is to be run.
+            record: Whether it leaves a record, where runs do.
+
         Raises:
             RunConflict: the run id belongs to another plan, to somebody else, or to other inputs.
             UnknownQuestion: an answer is given to what was never asked.
-            RunNotRecorded: `records` does not take the record of the run, so nothing was started.
+            RunNotRecorded: the store does not take the record of the run, so nothing was started.
+            RunHeld: another process advances the run. LeaseLost: another one has taken it over, or will.
             Exception: what the checkpointer or the blob store raised; the run goes on when it is called again.
         """
         if request.dry_run:
             return await self._show(request)
-        run_id = request.context.run_id
-        self._entering[run_id] = self._entering.get(run_id, 0) + 1
-        try:
-            active = await self._enter(request)
-        finally:
-            self._entering[run_id] -= 1
-            if self._entering[run_id] == 0:
-                del self._entering[run_id]
-                self._cancelled.discard(run_id)
+        active = await self.begin(request, record=record)
         if isinstance(active, ExecutionResult):
-            await emit(request.on_event, active.errors[0])
             return active
-        return await self._wait(active, request)
+        return await self.join(active, request)
+
+    async def check(self, request: RunRequest) -> ExecutionResult | None:
+        """Return why a plan would not be run, or `None`."""
+        reason, validation = await self._refuse(request.plan, request)
+        return None if reason is None else not_advanced(request, "failed", reason, validation)
+
+    async def begin(
+        self, request: RunRequest, calls: Sequence[str] = (), *, record: bool = True
+    ) -> Active | ExecutionResult:
+        """Take a run up, or return what became of it: it has ended, or the plan is not run.
+
+        Args:
+            request: What is to be run.
+            calls: Callbacks for its end, when it is new: registered names, or URLs.
+            record: As `execute`.
+
+        Raises:
+            Exception: as `execute`. When this returns, the run is recorded, where runs are.
+        """
+        run_id = request.context.run_id
+        entering = self._entering.setdefault(run_id, Entering())
+        entering.callers += 1
+        try:
+            async with entering.turn:
+                begun = await self._enter(request, calls, entering, self.log if record else None)
+        finally:
+            entering.callers -= 1
+            if entering.callers == 0:
+                del self._entering[run_id]
+        if isinstance(begun, ExecutionResult) and begun.errors:
+            await emit(request.on_event, begun.errors[0])
+        return begun
 
     def cancel(self, run_id: str) -> bool:
         """Stop a run of this process: its actions are cancelled, nothing new starts. Returns whether there was one."""
-        active = self._active.get(run_id)
+        active, entering = self._active.get(run_id), self._entering.get(run_id)
         if active is not None:
             active.state.stop("cancelled", "it was cancelled", 0)
-        elif run_id in self._entering:
-            self._cancelled.add(run_id)
-        return active is not None or run_id in self._entering
+        elif entering is not None:
+            entering.cancelled = True
+        return active is not None or entering is not None
+
+    @property
+    def active(self) -> Sequence[str]:
+        """The runs that this process advances now."""
+        return list(self._active)
+
+    async def hand_back(self, grace: float) -> None:
+        """Leave all runs to other processes, after the actions that work now have had `grace` seconds to finish."""
+        await asyncio.gather(*(active.hand_back(grace) for active in list(self._active.values())))
+
+    def close(self) -> None:
+        """Let go of what renews the leases."""
+        if self.log is not None:
+            self.log.keeper.close()
 
     async def _show(self, request: RunRequest) -> ExecutionResult:
         """Return what a dry run shows."""
@@ -149,56 +195,111 @@ class PlanExecutor:
             tags=context.tags,
         )
 
-    async def _enter(self, request: RunRequest) -> Active | ExecutionResult:
+    async def _enter(
+        self, request: RunRequest, calls: Sequence[str], entering: Entering, log: RunLog | None
+    ) -> Active | ExecutionResult:
         """Return the run that a request means, begun or joined, or why it is not run."""
         run_id = request.context.run_id
-        active = self._active.get(run_id)
-        history = History(start=active.start) if active else await read_history(self.checkpointer, run_id)
-        if history.start is not None:
-            history.start.check(request)
-        if active is None:
-            history.check_answers(request.answers)
-        plan = pinned(request.plan, history.start)
-        if history.final is None:
-            large = len(plan.steps) > LARGE_PLAN
-            arguments = (plan, request, self.catalog, self.limits)
-            reason, validation = await asyncio.to_thread(refuse, *arguments) if large else refuse(*arguments)
-            if reason is not None:
-                return not_advanced(request, "failed", reason, validation)
-        if run_id in self._cancelled:
-            return not_advanced(request, "cancelled", "Cancelled: it was cancelled before it started")
-        if (active := self._active.get(run_id)) is not None:  # perhaps begun while this call was being checked
+        if (active := self._active.get(run_id)) is not None:
             active.start.check(request)
             return active
-        return self._begin(request, plan, history)
+        reason, validation = await self._refuse(request.plan, request)
+        if entering.cancelled:
+            return not_advanced(request, "cancelled", "Cancelled: it was cancelled before it started")
+        writer: RunWriter | None = None
+        if log is not None:
+            entered = await log.enter(request, create=reason is None, calls=calls)
+            if isinstance(entered, RunWriter):
+                writer = entered
+            elif entered.why == "ended":
+                return await self._ended(request, entered)
+            else:
+                return not_advanced(request, "failed", reason or entered.why, validation)
+        try:
+            begun = await self._take_up(request, writer, reason, validation)
+            if entering.cancelled and isinstance(begun, Active):
+                begun.state.stop("cancelled", "it was cancelled", 0)
+            return begun
+        except BaseException as error:
+            if writer is not None:
+                await break_off(request, writer, error)
+            raise
 
-    def _begin(self, request: RunRequest, plan: CandidatePlan, history: History) -> Active:
+    async def _take_up(
+        self, request: RunRequest, writer: RunWriter | None, reason: str | None, validation: ValidationResult
+    ) -> Active | ExecutionResult:
+        """Begin a run that nobody else advances, or go on with it."""
+        history = await read_history(self.checkpointer, request.context.run_id, request.attempt)
+        if history.start is not None:
+            history.start.check(request)
+        history.check_answers(request.answers)
+        plan = pinned(request.plan, history.start)
+        if history.start is not None and history.final is None:
+            reason, validation = await self._refuse(plan, request)
+        if reason is not None and history.final is None:
+            if writer is not None:
+                await writer.give_back(BACK_IN)  # this catalog cannot run it, so others may
+            return not_advanced(request, "failed", reason, validation)
+        if writer is not None and writer.granted.crashes >= MOST_CRASHES and not writer.granted.cancelled:
+            return await self._poisoned(request, writer)
+        return self._begin(request, plan, history, writer)
+
+    async def _refuse(self, plan: CandidatePlan, request: RunRequest) -> tuple[str | None, ValidationResult]:
+        """Say why a plan is not run, if so."""
+        can_ask = self.checkpointer is not None
+        arguments = (plan, request, self.catalog, self.limits)
+        check = partial(refuse, *arguments, can_ask=can_ask, approve_effects=self.approve_effects)
+        return await asyncio.to_thread(check) if len(plan.steps) > LARGE_PLAN else check()
+
+    async def _ended(self, request: RunRequest, refused: Refused) -> ExecutionResult:
+        """Return what became of a run that has ended, as its checkpoints tell, or else its record."""
+        history = await read_history(self.checkpointer, request.context.run_id, request.attempt)
+        if history.final is not None and history.start is not None:
+            history.start.check(request)
+            active = self._begin(request, pinned(request.plan, history.start), history, None)
+            return await self.join(active, request)
+        if refused.state is None or self.log is None:
+            return not_advanced(request, "failed", "RunNotFound: its record is not there")
+        return result_of_record(read_run(refused.state, self.log.stores.codec))
+
+    async def _poisoned(self, request: RunRequest, writer: RunWriter) -> ExecutionResult:
+        """End a run that kills whoever advances it; it is kept, and can be retried."""
+        crashes = writer.granted.crashes
+        reason = f"Poisoned: {crashes} processes in a row died while they advanced it, and nothing of it was finished"
+        result = not_advanced(request, "failed", reason)
+        writer.tell(replace(result.errors[0], seq=writer.granted.seq + 1))
+        await writer.end(result)
+        return result
+
+    def _begin(self, request: RunRequest, plan: CandidatePlan, history: History, writer: RunWriter | None) -> Active:
         """Advance the run in a task of its own."""
         run_id = request.context.run_id
         start = history.start or Start.of(request, self.catalog, datetime.now(UTC))
         state = self._state(request, plan)
         context = contextvars.copy_context()
         context.run(var_child_runnable_config.set, None)  # inside somebody's node, their thread must not become ours
-        work = self._advance(request, state, start, history)
+        work = self._advance(request, state, start, history, writer)
         runner = asyncio.create_task(work, name=f"goalgraph-run-{run_id}", context=context)
         active = self._active[run_id] = Active(start, state, runner)
         state.abort = active.abort
         runner.add_done_callback(lambda _: self._active.pop(run_id, None))
         return active
 
-    async def _wait(self, active: Active, request: RunRequest) -> ExecutionResult:
-        """Wait for a run; whoever gives up last stops it."""
+    async def join(self, active: Active, request: RunRequest) -> ExecutionResult:
+        """Wait for a run that was begun; whoever gives up last stops it. Raises: as `execute`."""
         active.waiting += 1
         try:
             if await active.ended():
                 return active.runner.result()
         except asyncio.CancelledError:
-            if active.waiting == 1:
+            if active.waiting == 1 and not active.runner.done():
                 active.state.stop("cancelled", "the caller was cancelled", 0)
                 await active.ended()
             raise
         finally:
             active.waiting -= 1
+        if active.handed_back:
+            raise LeaseLost(request.context.run_id)
         status: RunStatus = "cancelled" if active.state.stop_reason == "cancelled" else "failed"
         return not_advanced(request, status, f"Stopped: {active.state.stop_message}; its store did not answer")
 
@@ -212,6 +313,7 @@ class PlanExecutor:
             user_inputs=dict(request.user_inputs),
             context=request.context,
             limits=self.limits,
+            catalog=self.catalog,
             codecs=self.catalog.codecs,
             blobs=self.blobs,
             gates=Gates(self.limits.concurrency, self._rates, stopping),
@@ -220,65 +322,75 @@ class PlanExecutor:
             publisher=Publisher(request.context.run_id, request.on_event, self.limits, secrets),
             acknowledgements=None if self.checkpointer is None else Acknowledgements(),
             stop_on_failure=request.stop_on_failure,
+            on_failure=request.on_failure,
+            on_cancel=request.on_cancel,
+            max_replans=request.max_replans,
+            replanner=self.replanner,
+            kept=request.kept,
+            approve_effects=self.approve_effects,
         )
 
-    async def _advance(self, request: RunRequest, state: RunState, start: Start, history: History) -> ExecutionResult:
+    async def _advance(
+        self, request: RunRequest, state: RunState, start: Start, history: History, writer: RunWriter | None
+    ) -> ExecutionResult:
         """Run to the end, to a question, or until the store refuses a write."""
         loop, began = asyncio.get_running_loop(), asyncio.get_running_loop().time()
         left = self.limits.run_timeout - (datetime.now(UTC) - start.started_at)
         message = f"LimitExceeded: the run took longer than the limit 'run_timeout' of {self.limits.run_timeout}"
         deadline = loop.call_later(max(0.0, left.total_seconds()), state.stop, "deadline", message, 0)
-        ended, writer = True, None
+        ended = True
         try:
+            if writer is not None:
+                follow_lease(writer, state, request)
             if history.final is not None:
                 await restore(history.final, state)
             else:
                 resumed = history.start is not None
-                writer = await self._record(state, start, resumed=resumed)
                 state.publisher.publish("start", message=request.plan.goal or None, details={"resumed": resumed})
-                ended = await self._run_graph(request, state, start, resumed=resumed)
+                ended = await self._run_graph(request, state, start, history, writer)
             result = result_of(request, state, loop.time() - began, ended=ended)
             if writer is not None:
-                writer.end(result)
-            elif self._log is not None:
-                await self._log.mend(state, start, result)
+                await writer.end(result, loop.time() - began)
             return result
-        except Exception as error:  # listeners hear of it as well as the caller
-            state.publisher.publish("failure", error=f"{type(error).__name__}: {error}")
-            if writer is not None:
-                writer.break_off(error)
-            raise
-        except asyncio.CancelledError:  # given up, because a store does not answer
-            if writer is not None:
-                writer.abandon()
+        except BaseException as error:
+            state.publisher.log = None  # what comes now is no event of the run
+            if isinstance(error, Exception):  # listeners hear of it as well as the caller
+                state.publisher.publish("failure", error=f"{type(error).__name__}: {error}")
+            if writer is None:
+                raise
+            await break_off(request, writer, error)
+            if isinstance(error, Fenced):
+                raise LeaseLost(request.context.run_id) from error
             raise
         finally:
             deadline.cancel()
             state.close()
             await state.publisher.close()
-            if writer is not None:
-                await writer.close()
 
-    async def _record(self, state: RunState, start: Start, *, resumed: bool) -> RunWriter | None:
-        """Leave the record of a run before its first step, and have its events follow."""
-        if self._log is None:
-            return None
-        writer = await self._log.begin(state, start, resumed=resumed)
-        state.publisher.log = writer.tell
-        return writer
-
-    async def _run_graph(self, request: RunRequest, state: RunState, start: Start, *, resumed: bool) -> bool:
+    async def _run_graph(
+        self, request: RunRequest, state: RunState, start: Start, history: History, writer: RunWriter | None
+    ) -> bool:
         """Invoke LangGraph; return whether the run ended, and does not wait for a person."""
         saver, durability = None, None
         if self.checkpointer is not None and state.acknowledgements is not None:
             saver, durability = AcknowledgingSaver(self.checkpointer, state.acknowledgements), "sync"
         given: Any = start.to_record()
-        if resumed:
-            given = Command(resume=dict(request.answers)) if request.answers else None
-        config: RunnableConfig = {"configurable": {"thread_id": request.context.run_id}, "run_name": "goalgraph_run"}
+        if history.start is not None:
+            answers = history.to_resume({**self._told(writer), **request.answers}, datetime.now(UTC))
+            given = Command(resume=answers) if answers else None
+        configurable: dict[str, Any] = {"thread_id": request.context.run_id}
+        if writer is not None and getattr(self.checkpointer, "fences", False):
+            configurable[FENCE] = writer.token
+        config: RunnableConfig = {"configurable": configurable, "run_name": "goalgraph_run"}
         final: object = await cast("Any", make_graph(state, saver)).ainvoke(given, config, durability=durability)
         if not isinstance(final, Mapping) or "records" not in final:
             return False
         if len(state.outcomes) < len(state.steps):  # all had been done, and only the last checkpoint was missing
             await restore(cast("Mapping[str, Any]", final), state)
         return True
+
+    def _told(self, writer: RunWriter | None) -> Mapping[str, Any]:
+        """Return what people answered, as far as it was known when the run was taken up."""
+        if writer is None or self.log is None:
+            return {}
+        return read_answers(writer.granted.state, self.log.stores.codec)

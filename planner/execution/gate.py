@@ -20,14 +20,19 @@ class PriorityGate:
     def __init__(self, capacity: int, *, is_open: bool = True) -> None:
         self._free = capacity
         self._open = is_open
+        self._shut = False
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._arrivals = 0
         self._scheduled = False
 
     def open(self) -> None:
         """Begin to let through."""
-        self._open = True
+        self._open = not self._shut
         self._schedule()
+
+    def shut(self) -> None:
+        """Let nobody through any more."""
+        self._open, self._shut = False, True
 
     @asynccontextmanager
     async def hold(self, priority: int) -> AsyncGenerator[None]:
@@ -59,7 +64,7 @@ class PriorityGate:
 
     def _dispatch(self) -> None:
         self._scheduled = False
-        while self._waiting and self._free:
+        while self._open and self._waiting and self._free:
             *_, turn = heapq.heappop(self._waiting)
             if not turn.done():
                 self._free -= 1

@@ -1,7 +1,7 @@
 """What a saver knows of a run: how it was started, what it asks, and what it ended with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 from typing import Any, cast
 
@@ -10,7 +10,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from planner.catalog import ActionCatalog
 from planner.errors import RunConflict, UnknownQuestion
 from planner.execution.bind import fingerprint
-from planner.execution.outcome import RECORD_VERSION
+from planner.execution.outcome import RECORD_VERSION, PendingInterrupt
+from planner.execution.people import NOBODY_ANSWERED, check_answer, expired, read_question
 from planner.execution.request import RunRequest
 from planner.plan import CandidatePlan, resolve_step
 
@@ -27,6 +28,10 @@ class Start:
     inputs_hash: str
     """Of the user's inputs; secrets and live objects count by their type only."""
     started_at: datetime
+    attempt: int = 1
+    """Counts how often the run was begun anew after it had ended."""
+    undo_again: bool = False
+    """Whether this attempt only repeats the undos that failed."""
 
     @classmethod
     def of(cls, request: RunRequest, catalog: ActionCatalog, started_at: datetime) -> "Start":
@@ -38,6 +43,8 @@ class Start:
             owner=[identity.org_id, identity.user_id],
             inputs_hash=fingerprint(request.user_inputs),
             started_at=started_at,
+            attempt=request.attempt,
+            undo_again=request.undo_again,
         )
 
     def check(self, request: RunRequest) -> None:
@@ -63,13 +70,16 @@ class Start:
             "owner": list(self.owner),
             "inputs_hash": self.inputs_hash,
             "started_at": self.started_at,
+            "attempt": self.attempt,
+            "undo_again": self.undo_again,
         }
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Start":
         """Read what `to_record` wrote; whatever else is there is not ours."""
         known = {name: value for name, value in record.items() if name != "v"}
-        if record.get("v") != RECORD_VERSION or set(known) != {field.name for field in fields(cls)}:
+        required = {field.name for field in fields(cls) if field.default is MISSING}
+        if record.get("v") != RECORD_VERSION or not required <= set(known) <= {field.name for field in fields(cls)}:
             raise RunConflict("the thread of this run id holds something else, or another version's run")
         return cls(**known)
 
@@ -81,22 +91,39 @@ class History:
     start: Start | None = None
     final: Mapping[str, Any] | None = None
     """The records of a run that has ended."""
-    questions: frozenset[str] = frozenset()
-    """Ids of what was asked in the run, answered or not."""
+    asked: Sequence[PendingInterrupt] = ()
+    """What was asked in the run, answered or not."""
+
+    @property
+    def questions(self) -> frozenset[str]:
+        """Its ids."""
+        return frozenset(question.id for question in self.asked)
+
+    def to_resume(self, answers: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+        """Return what the run goes on with: by question, the answer, or what counts as one after the deadline."""
+        late = expired((question for question in self.asked if question.id not in answers), now)
+        return {question.id: answers[question.id] for question in self.asked if question.id in answers} | dict(late)
 
     def check_answers(self, answers: Mapping[str, Any]) -> None:
-        """Make sure that each answer belongs to a question.
+        """Make sure that each answer belongs to a question, and is one.
 
         Raises:
             UnknownQuestion: nobody asked; LangGraph would take such an answer for that of any question.
+            InvalidAnswer: it is not what was asked for.
         """
         unknown = sorted(answers.keys() - self.questions)
         if unknown:
             raise UnknownQuestion(unknown[0], sorted(self.questions))
+        for question in self.asked:
+            if question.id in answers and answers[question.id] != NOBODY_ANSWERED:
+                check_answer(question, answers[question.id])
 
 
-async def read_history(saver: BaseCheckpointSaver[Any] | None, run_id: str) -> History:
+async def read_history(saver: BaseCheckpointSaver[Any] | None, run_id: str, attempt: int = 1) -> History:
     """Return what `saver` knows of a run; an empty history when it knows nothing.
+
+    A run that has ended, and is now at a later `attempt`, is begun anew in the same thread, so its history is empty
+    too; LangGraph gives the graph what the attempt before ended with.
 
     Raises:
         RunConflict: the thread is not one of ours, or of another version.
@@ -105,11 +132,14 @@ async def read_history(saver: BaseCheckpointSaver[Any] | None, run_id: str) -> H
     if found is None:
         return History()
     values = found.checkpoint["channel_values"]
-    final = _mapping(values.get("__end__"))
-    start = _mapping(final.get("start") if final is not None else values.get("__start__"))
+    begun = _mapping(values.get("__start__"))  # gone once the run has ended; the end of an earlier attempt stays
+    final = None if begun is not None else _mapping(values.get("__end__"))
+    start = Start.from_record(begun or _mapping((final or {}).get("start")) or {})
+    if final is not None and start.attempt < attempt:
+        return History()
     asked = [value for _, channel, value in found.pending_writes or () if channel == "__interrupt__"]
-    questions = frozenset(str(one.id) for several in asked for one in several)
-    return History(start=Start.from_record(start or {}), final=final, questions=questions)
+    questions = [read_question(str(one.id), one.value) for several in asked for one in several]
+    return History(start=start, final=final, asked=questions)
 
 
 def pinned(plan: CandidatePlan, start: Start | None) -> CandidatePlan:

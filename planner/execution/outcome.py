@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from planner.catalog import JsonSchema
 from planner.errors import RunFailed
 from planner.events import ExecutionEvent
 from planner.plan import Estimate, ValidationResult
@@ -12,6 +13,12 @@ from planner.plan import Estimate, ValidationResult
 StepStatus = Literal["succeeded", "failed", "skipped", "cancelled", "unknown"]
 RunStatus = Literal["pending", "running", "waiting", "compensating", "succeeded", "failed", "cancelled"]
 SkipReason = Literal["condition", "dependency", "stopped"]
+QuestionKind = Literal["approval", "question", "unknown", "interrupt"]
+"""An approval of a step, a question of an action, what became of a step that was in flight, what a flow asks itself."""
+
+UndoStatus = Literal["undone", "failed", "unknown", "left"]
+"""Taken back; its undo failed; not known whether there is an effect, which a person has to find out; nothing undoes it.
+"""
 
 RECORD_VERSION = 1
 
@@ -41,15 +48,24 @@ class StepOutcome:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     """UTC; orders compensation, so it is part of the record."""
+    items: Sequence["StepOutcome"] = ()
+    """Of a mapped step that did not succeed: what became of each item, for compensation and for a later attempt."""
 
     @property
     def failed(self) -> bool:
         """Whether it counts as a failure of the step."""
         return self.status in ("failed", "cancelled", "unknown")
 
+    @property
+    def uncertain(self) -> bool:
+        """Whether it may have taken effect or not: it was in flight when it was stopped, or took too long."""
+        return self.status in ("cancelled", "unknown") or self.error_type == "AttemptTimeout"
+
     def to_record(self) -> dict[str, Any]:
         """Return what is stored: plain data with a version."""
+        items = {"items": [item.to_record() for item in self.items]} if self.items else {}
         return {
+            **items,
             "v": RECORD_VERSION,
             "step_id": self.step_id,
             "ref": self.ref,
@@ -78,16 +94,75 @@ class StepOutcome:
                 f"step {record.get('step_id')!r} was recorded by another version of goalgraph ({record['v']})"
             )
         fields["blobs"] = tuple((tuple(path), digest, codec, size) for path, digest, codec, size in fields["blobs"])
+        fields["items"] = tuple(cls.from_record(item) for item in fields.get("items", ()))
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoOutcome:
+    """What became of the effect of one step when its run was undone."""
+
+    step_id: str
+    status: UndoStatus
+    attempts: int = 0
+    error_type: str | None = None
+    error: str | None = None
+    """Why it was not undone, with secrets taken out."""
+    at: datetime | None = None
+    """UTC; when the last attempt ended."""
+    items: Sequence[int] = ()
+    """Of a mapped step: the items whose effect is not undone."""
+
+    @property
+    def open(self) -> bool:
+        """Whether somebody still has to see to it."""
+        return self.status in ("failed", "unknown")
+
+    def to_record(self) -> dict[str, Any]:
+        """Return what is stored: plain data with a version."""
+        return {
+            "v": RECORD_VERSION,
+            "step_id": self.step_id,
+            "status": self.status,
+            "attempts": self.attempts,
+            "error_type": self.error_type,
+            "error": self.error,
+            "at": self.at,
+            "items": list(self.items),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "UndoOutcome":
+        """Read what `to_record` wrote.
+
+        Raises:
+            ValueError: it was written by a newer version.
+        """
+        fields = dict(record)
+        if fields.pop("v") != RECORD_VERSION:
+            raise ValueError(f"the undo of step {record.get('step_id')!r} was recorded by another version of goalgraph")
+        fields["items"] = tuple(fields["items"])
         return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingInterrupt:
-    """What a flow or an action asked with LangGraph's `interrupt`; the run goes on when it is answered."""
+    """What a run asks a person; it goes on when that is answered. `people.py` reads one from what a saver holds."""
 
     id: str
     step_id: str
     value: Any
+    """What was given to LangGraph's `interrupt`: whatever a flow asks, else a mapping with all that is below."""
+    kind: QuestionKind = "interrupt"
+    message: str = ""
+    schema: JsonSchema | None = None
+    """What an answer has to be; `None`: anything."""
+    roles: Sequence[str] = ()
+    """Who may answer: anybody of the tenant with one of these; without any, the owner of the run."""
+    deadline: datetime | None = None
+    """UTC."""
+    on_timeout: Mapping[str, Any] | None = None
+    """`{"answer": …}`, which counts when nobody has answered by the deadline; `None`: the step fails then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +210,14 @@ class ExecutionResult:
     validation: ValidationResult | None = None
     """Why the plan was not run, when it did not pass."""
     preview: Preview | None = None
+    compensation: Mapping[str, UndoOutcome] = field(default_factory=dict[str, UndoOutcome])
+    """Of a run that was undone: step → what became of its effect; steps that only read are not in it."""
     tags: Sequence[str] = ()
+
+    @property
+    def compensation_failed(self) -> bool:
+        """Whether an effect was not undone, or it is not known whether there is one; `compensation` says which."""
+        return any(undo.open for undo in self.compensation.values())
 
     def raise_for_failure(self) -> "ExecutionResult":
         """Return this result when it is ok.

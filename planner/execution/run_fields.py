@@ -2,18 +2,17 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from planner.catalog import to_plain
-from planner.context import RunContext
 from planner.errors import UnstorableOutput
 from planner.events import ExecutionEvent
 from planner.execution.outcome import ExecutionResult, RunStatus, StepOutcome
+from planner.execution.request import RunRequest
 from planner.execution.run_records import VERSION
-from planner.execution.secrets import masked, without
-from planner.execution.state import RunState
-from storage.records import Value
+from planner.execution.secrets import masked, secrets_in, without
+from storage.records import Change, Value
 from storage.serde import ValueCodec
 
 PARENT = "run:"
@@ -21,16 +20,21 @@ PARENT = "run:"
 ERROR_TYPE = re.compile(r"(?:step '[^']*': )?([A-Za-z_]\w*)(?::|$)")
 
 
+def owner_columns(request: RunRequest) -> dict[str, str]:
+    """Return the facts that tell whether a run of the same id is the same run."""
+    identity = request.context.identity
+    return {"plan_id": request.plan.id, "org_id": identity.org_id, "user_id": identity.user_id}
+
+
 def run_columns(
-    context: RunContext, plan_id: str, status: RunStatus, started_at: datetime, finished_at: datetime | None = None
+    request: RunRequest, status: RunStatus, started_at: datetime, finished_at: datetime | None = None, reason: str = ""
 ) -> dict[str, str]:
     """Return the facts of a run; all of them each time, so that none of an earlier execution stays."""
+    context = request.context
     parents = [tag.removeprefix(PARENT) for tag in context.tags if tag.startswith(PARENT)]
     return {
         "status": status,
-        "plan_id": plan_id,
-        "user_id": context.identity.user_id,
-        "org_id": context.identity.org_id,
+        **owner_columns(request),
         "session_id": context.session_id or "",
         "agent_id": context.agent_id or "",
         "app_id": context.app_id or "",
@@ -41,19 +45,25 @@ def run_columns(
         "started_at": started_at.isoformat(),
         "finished_at": "" if finished_at is None else finished_at.isoformat(),
         "error_type": "",
+        "reason": reason,
+        "attempt": str(request.attempt),
     }
 
 
-def start_field(state: RunState, codec: ValueCodec) -> Value:
-    """Write what is run, and for whom."""
-    inputs, left_out = _fitting(masked(state.user_inputs), "inputs", state.limits.blob_bytes)
-    document = {"goal": state.plan.goal, "plan": state.plan.to_dict(), "inputs": inputs, "left_out": left_out}
-    return _dump(codec, {"v": VERSION, **without(document, state.secrets), "tags": list(state.context.tags)})
+def start_field(request: RunRequest, largest: int, codec: ValueCodec) -> Value:
+    """Write what is run, and for whom; inputs of more than `largest` bytes are named only."""
+    plan = request.plan
+    inputs, left_out = _fitting(masked(request.user_inputs), "inputs", largest)
+    document = {"goal": plan.goal, "plan": plan.to_dict(), "inputs": inputs, "left_out": left_out}
+    told = without(document, secrets_in(request.user_inputs))
+    return _dump(codec, {"v": VERSION, **told, "tags": list(request.context.tags)})
 
 
-def result_field(result: ExecutionResult, state: RunState, codec: ValueCodec) -> Value:
-    """Write what became of a run."""
-    outputs, left_out = _fitting(result.outputs, "outputs", state.limits.blob_bytes)
+def result_field(
+    result: ExecutionResult, secrets: Mapping[str, str], largest: int, codec: ValueCodec
+) -> Value:
+    """Write what became of a run; outputs of more than `largest` bytes are named only."""
+    outputs, left_out = _fitting(result.outputs, "outputs", largest)
     questions = [{"id": one.id, "step_id": one.step_id, "value": _plain(one.value)} for one in result.interrupts]
     document = {
         "outputs": outputs,
@@ -62,7 +72,7 @@ def result_field(result: ExecutionResult, state: RunState, codec: ValueCodec) ->
         "questions": questions,
         "steps": {step_id: _step(outcome) for step_id, outcome in result.outcomes.items()},
     }
-    return _dump(codec, {"v": VERSION, **without(document, state.secrets)})
+    return _dump(codec, {"v": VERSION, **without(document, secrets)})
 
 
 def empty_result(codec: ValueCodec) -> Value:
@@ -70,10 +80,26 @@ def empty_result(codec: ValueCodec) -> Value:
     return codec.dump({"v": VERSION})
 
 
-def broken_field(error: BaseException, state: RunState, codec: ValueCodec) -> Value:
-    """Write why a run could not be advanced."""
-    document = {"errors": [f"{type(error).__name__}: {error}"]}
-    return _dump(codec, {"v": VERSION, **without(document, state.secrets)})
+def answer_field(value: object, codec: ValueCodec) -> Value:
+    """Write the answer to a question."""
+    return _dump(codec, {"v": VERSION, "value": _plain(value)})
+
+
+def ended_field(error: str, codec: ValueCodec) -> Value:
+    """Write the result of a run that ended without having begun."""
+    return _dump(codec, {"v": VERSION, "errors": [error]})
+
+
+def callback_failed(run_id: str, error: BaseException, codec: ValueCodec) -> Change:
+    """Return what is recorded of an `on_complete` that failed."""
+    told = {"callback": _dump(codec, {"v": VERSION, "error": f"{type(error).__name__}: {error}"})}
+    return Change(kind="run", owner=run_id, at=datetime.now(UTC), fields=told, must="exist")
+
+
+def reason_of(result: ExecutionResult) -> str:
+    """Return why a run has its status, in a word, when no step says so."""
+    error = result_error_type(result)
+    return {"Poisoned": "poisoned", "LimitExceeded": "limit"}.get(error, "")
 
 
 def result_error_type(result: ExecutionResult) -> str:

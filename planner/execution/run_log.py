@@ -1,235 +1,150 @@
-"""Writes down what happens to runs: the record before the first step, each event in order, and how the run ended."""
+"""The record of a run: entered before the first step, written under a lease, and ended in one call."""
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import groupby
+from time import monotonic
 
-from planner.context import RunImportance
-from planner.errors import RunConflict, RunNotRecorded
-from planner.events import ExecutionEvent
-from planner.execution.history import Start
-from planner.execution.outcome import ExecutionResult
-from planner.execution.run_fields import (
-    broken_field,
-    empty_result,
-    event_columns,
-    event_fields,
-    result_error_type,
-    result_field,
-    run_columns,
-    start_field,
-)
-from planner.execution.state import RunState
-from storage.errors import StorageError, StorageUnavailable
-from storage.protocols import RecordStore
-from storage.records import Change, Value
+from planner.catalog import Codecs
+from planner.errors import RunConflict, RunHeld, RunNotRecorded
+from planner.execution.keeper import LeaseKeeper
+from planner.execution.outcome import RunStatus
+from planner.execution.recorded import request_field
+from planner.execution.request import RunRequest
+from planner.execution.run_fields import empty_result, owner_columns, run_columns, start_field
+from planner.execution.run_writer import RunWriter
+from planner.limits import Limits
+from storage.errors import StorageError
+from storage.protocols import BlobStore, RecordStore
+from storage.records import Change
+from storage.runs import Claim, Granted, LiveRuns, Refused, RunStore
 from storage.serde import ValueCodec, strict_serializer
 
 logger = logging.getLogger("goalgraph")
 
-TOGETHER = 200
-"""Events stored in one call, at most."""
 
-LEAST_GRACE = 1.0
-"""Seconds that the end of a run waits for its events to be stored, also where no step is given any grace."""
-PAUSES = (0.05, 2.0)
-"""Seconds before a write is tried again: the first, doubled each time, up to the last."""
+@dataclass(frozen=True, kw_only=True)
+class RunStores:
+    """Where runs are kept."""
+
+    records: RecordStore
+    live: LiveRuns
+    renewer: Callable[[], AbstractAsyncContextManager[RunStore]] | None = None
+    """Opens a store for leases only, in another thread; `None` when the runs live and end with this process."""
+    codec: ValueCodec = field(default_factory=lambda: ValueCodec(strict_serializer()))
+    """How records are written; as plain data by default."""
 
 
 class RunLog:
-    """The runs of one executor, in a store.
+    """The runs that one executor advances, in a store.
 
     Args:
-        records: Where runs and events go.
-        codec: Turns what a user may have written into bytes; plain data only by default.
+        stores: Where they are kept.
+        keeper: Renews the leases.
+        limits: Bounds; what is larger than `blob_bytes` goes to `blobs`.
+        codecs: Of the catalog.
+        blobs: Where large inputs go.
+        holder: Tells people which process it is.
     """
 
-    def __init__(self, records: RecordStore, codec: ValueCodec | None = None) -> None:
-        self._records = records
-        self._codec = codec or ValueCodec(strict_serializer())
+    def __init__(
+        self,
+        stores: RunStores,
+        keeper: LeaseKeeper,
+        *,
+        limits: Limits,
+        codecs: Codecs,
+        blobs: BlobStore,
+        holder: str,
+    ) -> None:
+        self.stores = stores
+        self.keeper = keeper
+        self.holder = holder
+        self._limits = limits
+        self._codecs = codecs
+        self._blobs = blobs
 
-    async def begin(self, state: RunState, start: Start, *, resumed: bool) -> "RunWriter":
-        """Record that a run goes on, before anything of it does, and return who records the rest.
+    async def submit(
+        self, request: RunRequest, *, calls: Sequence[str] = (), due_in: float = 0.0, again: bool = False
+    ) -> Granted:
+        """Record a run that somebody is to take up; one that is there already stays as it is.
+
+        Args:
+            request: What is to be run.
+            calls: Callbacks for its end: registered names, or URLs.
+            due_in: Seconds.
+            again: It has ended, and is begun anew.
 
         Raises:
-            RunConflict: the id is that of another run, whose checkpoints are not here.
+            RunConflict: the id is that of another run.
             RunNotRecorded: the store does not take the record.
         """
-        fields = {"start": start_field(state, self._codec)}
-        if resumed:
-            fields["result"] = empty_result(self._codec)
-        columns = run_columns(state.context, state.plan.id, "running", start.started_at)
-        run_id, now = state.context.run_id, datetime.now(UTC)
-        change = Change(kind="run", owner=run_id, at=now, fields=fields, columns=columns)
+        answer = await self._enter(request, None, "pending", calls=calls, due_in=due_in, again=again)
+        if isinstance(answer, Refused):
+            raise RunConflict(f"run {request.context.run_id!r} cannot be recorded: {answer.why}")
+        return answer
+
+    async def enter(self, request: RunRequest, *, create: bool, calls: Sequence[str] = ()) -> RunWriter | Refused:
+        """Take a run up, and record it first when it is new; nothing of it has happened before this returns.
+
+        Args:
+            request: What is to be run.
+            create: Whether it may be new.
+            calls: Callbacks, when it is.
+
+        Returns:
+            Who records the rest; or why there is nothing to advance: it has ended, or is not there.
+
+        Raises:
+            RunConflict: the id is that of another run.
+            RunHeld: another process advances it.
+            RunNotRecorded: the store does not take the record.
+        """
+        run_id, taken = request.context.run_id, monotonic()
+        claim = Claim(holder=self.holder, seconds=self.keeper.seconds)
+        answer = await self._enter(request, claim, "running" if create else None, calls=calls)
+        match answer:
+            case Refused(why="held", holder=holder, seconds=seconds):
+                raise RunHeld(run_id, holder, seconds)
+            case Refused():
+                return answer
+            case Granted():
+                largest = self._limits.blob_bytes
+                return RunWriter(self.stores.live, self.stores.codec, self.keeper, request, answer, taken, largest)
+
+    async def _enter(
+        self,
+        request: RunRequest,
+        claim: Claim | None,
+        status: RunStatus | None,
+        *,
+        calls: Sequence[str],
+        due_in: float = 0.0,
+        again: bool = False,
+    ) -> Granted | Refused:
+        run_id, live = request.context.run_id, self.stores.live
         try:
-            entry = None if resumed else await self._records.append(_new(change))
-            if entry is None:
-                await self._check(run_id, columns)
-                entry = await self._records.append(change)
+            new = None if status is None else await self._first(request, status)
+            expect = owner_columns(request)
+            answer = await live.enter(run_id, claim, new=new, expect=expect, due_in=due_in, calls=calls, again=again)
         except StorageError as error:
             raise RunNotRecorded(run_id, error) from error
-        return RunWriter(self._records, self._codec, state, start, {} if entry is None else entry.counters)
+        if isinstance(answer, Refused) and answer.why == "other":
+            owner = None if answer.state is None else answer.state.columns.get("user_id")
+            whose = "with another plan" if owner == expect["user_id"] else "by somebody else"
+            raise RunConflict(f"run {run_id!r} was started {whose}; use a new run id")
+        return answer
 
-    async def _check(self, run_id: str, columns: Mapping[str, str]) -> None:
-        """Make sure that a record which is there already is of this run."""
-        known = await self._records.latest("run", run_id)
-        if known is None:
-            return
-        if any(known.columns.get(name) != columns[name] for name in ("org_id", "user_id")):
-            raise RunConflict(f"run {run_id!r} was started by somebody else; use a new run id")
-        if known.columns.get("plan_id") != columns["plan_id"]:
-            raise RunConflict(f"run {run_id!r} was started with another plan; use a new run id")
-
-    async def mend(self, state: RunState, start: Start, result: ExecutionResult) -> None:
-        """Record how a run ended that ended before its record could say so; a store that fails is no reason to fail."""
-        try:
-            known = await self._records.latest("run", state.context.run_id)
-            if known is not None and known.columns.get("status") != result.status:
-                ends = [outcome.finished_at for outcome in result.outcomes.values() if outcome.finished_at is not None]
-                at = max(ends, default=datetime.now(UTC))
-                await self._records.append(_end(state, start, result, known.counters, self._codec, at))
-        except StorageError as error:
-            logger.warning("run %s: its record still says that it goes on: %s", state.context.run_id, error)
-
-
-class RunWriter:
-    """Records one execution of a run, in order, beside it; what the run does never waits for it until its end."""
-
-    def __init__(
-        self, records: RecordStore, codec: ValueCodec, state: RunState, start: Start, counters: Mapping[str, float]
-    ) -> None:
-        """`counters` are those of the earlier executions of the run."""
-        self._records = records
-        self._codec = codec
-        self._state = state
-        self._start = start
-        self._counters = counters
-        self._run_id = state.context.run_id
-        self._terse = state.context.importance is RunImportance.ephemeral
-        self._begun: dict[str | None, datetime] = {None: start.started_at}
-        """When a step was begun, and the run."""
-        self._queue: asyncio.Queue[Change | None] = asyncio.Queue()
-        self._patient = True
-        self._lost = 0
-        self._task = asyncio.create_task(self._write(), name=f"goalgraph-log-{self._run_id}")
-
-    def tell(self, event: ExecutionEvent) -> None:
-        """Take an event in; of an ephemeral run those of steps are not kept."""
-        if self._terse and event.step_id is not None:
-            return
-        at = event.time or datetime.now(UTC)
-        duration = None
-        if event.phase == "step_start":
-            self._begun[event.step_id] = at
-        elif event.phase in ("step_success", "step_failure", "success", "failure", "cancelled"):
-            begun = self._begun.get(event.step_id)
-            duration = None if begun is None else round((at - begun).total_seconds() * 1000)
-        spec = self._state.specs.get(event.step_id or "")
-        columns = event_columns(event, "" if spec is None else spec.name, duration)
-        fields = event_fields(event, self._codec)
-        self._queue.put_nowait(Change(kind="event", owner=self._run_id, at=at, fields=fields, columns=columns))
-
-    def end(self, result: ExecutionResult) -> None:
-        """Record that the run has ended, or waits."""
-        now = datetime.now(UTC)
-        self._queue.put_nowait(_end(self._state, self._start, result, self._counters, self._codec, now))
-
-    def break_off(self, error: Exception) -> None:
-        """Record that the run could not be advanced; it goes on when it is called again.
-
-        As that is mostly a store which does not answer, nothing is tried twice from now on.
-        """
-        self._patient = False
-        now, state = datetime.now(UTC), self._state
-        columns = run_columns(state.context, state.plan.id, "failed", self._start.started_at, now)
-        columns["error_type"] = type(error).__name__
-        fields: Mapping[str, Value] = {"result": broken_field(error, state, self._codec)}
-        self._queue.put_nowait(Change(kind="run", owner=self._run_id, at=now, fields=fields, columns=columns))
-
-    async def close(self) -> None:
-        """Wait until everything is stored, but not for ever."""
-        self._queue.put_nowait(None)
-        grace = max(LEAST_GRACE, self._state.limits.grace.total_seconds())
-        try:
-            done, _ = await asyncio.wait({self._task}, timeout=grace)
-            if not done:
-                self._lost += self._queue.qsize()
-        finally:
-            self.abandon()
-        await asyncio.wait({self._task}, timeout=1)
-        if self._lost:
-            logger.warning("run %s: %d of its events could not be stored", self._run_id, self._lost)
-
-    def abandon(self) -> None:
-        """Write nothing more."""
-        self._task.cancel()
-
-    async def _write(self) -> None:
-        """Store what is in the queue, events that wait together in one call."""
-        open_ended = True
-        while open_ended:
-            waiting = [await self._queue.get()]
-            while not self._queue.empty() and len(waiting) < TOGETHER:
-                waiting.append(self._queue.get_nowait())
-            open_ended = None not in waiting
-            for kind, several in groupby((change for change in waiting if change), key=lambda change: change.kind):
-                await self._store(kind, list(several))
-
-    async def _store(self, kind: str, changes: Sequence[Change]) -> None:
-        try:
-            if kind == "event":
-                await self._insist(lambda: self._records.append_all(changes))
-                return
-            for change in changes:
-                await self._insist(lambda change=change: self._records.append(change))
-        except Exception as error:  # noqa: BLE001 - any store may be behind the protocol; its failure is not the run's
-            if not self._lost:
-                logger.warning("run %s: events could not be stored: %s", self._run_id, error)
-            self._lost += len(changes)
-
-    async def _insist(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Do `work`; a store that does not answer is asked again, so an event may be stored twice."""
-        pause, longest = PAUSES
-        while True:
-            try:
-                await work()
-            except StorageUnavailable:
-                if not self._patient:
-                    raise
-            else:
-                return
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
-
-
-def _new(change: Change) -> Change:
-    return replace(change, must="be_new")
-
-
-def _end(
-    state: RunState, start: Start, result: ExecutionResult, before: Mapping[str, float], codec: ValueCodec, at: datetime
-) -> Change:
-    """Return what is stored at the end of an execution."""
-    usage = result.usage
-    columns = run_columns(
-        state.context, state.plan.id, result.status, start.started_at, None if result.status == "waiting" else at
-    )
-    columns["error_type"] = result_error_type(result)
-    increments = {
-        "steps": usage.steps - before.get("steps", 0),  # the usage counts the steps of earlier executions too
-        "attempts": usage.attempts,
-        "total_tokens": usage.tokens,
-        "cost": usage.amount,
-        "seconds": usage.seconds,
-    }
-    return Change(
-        kind="run",
-        owner=state.context.run_id,
-        at=at,
-        fields={"result": result_field(result, state, codec)},
-        columns=columns,
-        increments={name: amount for name, amount in increments.items() if amount},
-    )
+    async def _first(self, request: RunRequest, status: RunStatus) -> Change:
+        """Return the first state of the record."""
+        codec, largest, now = self.stores.codec, self._limits.blob_bytes, datetime.now(UTC)
+        fields = {
+            "start": start_field(request, largest, codec),
+            "request": await request_field(request, self._codecs, self._blobs, largest, codec),
+            "result": empty_result(codec),
+        }
+        return Change(
+            kind="run", owner=request.context.run_id, at=now, fields=fields, columns=run_columns(request, status, now)
+        )

@@ -12,12 +12,15 @@ from typing import Any, Literal, cast
 
 from planner.events import ExecutionPhase
 from planner.execution.outcome import RunStatus, RunUsage, StepStatus
-from storage.errors import CorruptRecord
+from storage.errors import CorruptRecord, NewerRecord
 from storage.records import Entry
+from storage.runs import ENDS
 from storage.serde import ValueCodec
 
 VERSION = 1
 """Of each field; another one needs a migration."""
+ANSWER = "answer:"
+"""Begins the name of a field that holds the answer to a question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +74,29 @@ class RunRecord:
     errors: Sequence[str] = ()
     """Of the run as a whole; those of steps are with the steps."""
     error_type: str | None = None
+    reason: str | None = None
+    """Why it has its status, in a word, when no step says so: `poisoned`, `deadline`."""
+    attempt: int = 1
+    """Counts how often it was begun anew after it had ended."""
+    callback_error: str | None = None
+    """What an `on_complete` raised last."""
     questions: Sequence[Mapping[str, Any]] = ()
     """What a waiting run asks: `id`, `step_id`, `value`."""
     steps: Mapping[str, StepState] = field(default_factory=dict[str, StepState])
     """By step, once the run has ended or waits."""
     usage: RunUsage = field(default_factory=RunUsage)
     """Of all executions of the run together."""
+    answers: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What people said, by question, since the run was begun."""
+    request: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    """What another process needs beside the rest to go on with it; `recorded.py` reads it."""
     started_at: datetime
     finished_at: datetime | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it can go on no more."""
+        return self.status in ENDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +152,12 @@ def read_run(entry: Entry, codec: ValueCodec) -> RunRecord:
             left_out={**start.get("left_out", {}), **result.get("left_out", {})},
             errors=tuple(result.get("errors", ())),
             error_type=facts["error_type"] or None,
+            reason=facts.get("reason") or None,
+            attempt=int(facts.get("attempt") or 1),
+            callback_error=_load(entry, "callback", codec, key).get("error"),
             questions=tuple(result.get("questions", ())),
+            answers=read_answers(entry, codec),
+            request=_load(entry, "request", codec, key),
             steps={step_id: StepState(**step) for step_id, step in result.get("steps", {}).items()},
             usage=RunUsage(
                 steps=int(counters.get("steps", 0)),
@@ -148,6 +171,16 @@ def read_run(entry: Entry, codec: ValueCodec) -> RunRecord:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptRecord(key, f"{type(error).__name__}: {error}") from error
+
+
+def read_answers(entry: Entry, codec: ValueCodec) -> dict[str, Any]:
+    """Return what people answered, by question."""
+    key = f"run {entry.owner}"
+    return {
+        name.removeprefix(ANSWER): _load(entry, name, codec, key).get("value")
+        for name in entry.fields
+        if name.startswith(ANSWER)
+    }
 
 
 def read_event(entry: Entry, codec: ValueCodec) -> RunEvent:
@@ -179,6 +212,9 @@ def _load(entry: Entry, name: str, codec: ValueCodec, key: str) -> Mapping[str, 
     if value is None:
         return {}
     document: Any = codec.load(value, f"{key}, field {name!r}")
-    if not isinstance(document, Mapping) or cast("Mapping[str, Any]", document).get("v") != VERSION:
+    version: Any = cast("Mapping[str, Any]", document).get("v") if isinstance(document, Mapping) else None
+    if isinstance(version, int) and version > VERSION:
+        raise NewerRecord(key, version)
+    if version != VERSION:
         raise CorruptRecord(key, "another version of goalgraph wrote it")
     return cast("Mapping[str, Any]", document)

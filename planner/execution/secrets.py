@@ -43,6 +43,15 @@ def redact(text: str, secrets: Mapping[str, str]) -> str:
     return text
 
 
+def error_text(error: BaseException, secrets: Mapping[str, str]) -> str:
+    """Say what an error says, without secrets; an error that cannot say it is named."""
+    try:
+        text = str(error) or repr(error)
+    except Exception:  # noqa: BLE001 - an action's error may be broken itself
+        text = f"{type(error).__name__}, which cannot be shown"
+    return redact(text, secrets)[:4000]
+
+
 def without(value: Any, secrets: Mapping[str, str]) -> Any:
     """Return plain data with the secrets in its texts replaced by their names."""
     if not secrets:

@@ -8,16 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import uuid4
 
-from planner.catalog import ActionSpec, Codecs
+from planner.catalog import ActionCatalog, ActionSpec, Codecs
+from planner.catalog.spec import Effect
 from planner.context import RunContext
 from planner.execution.acknowledge import Acknowledgements
 from planner.execution.attempt import LINGER, InnerTasks, Stopped
 from planner.execution.bind import Values
 from planner.execution.gate import Gates
-from planner.execution.outcome import PendingInterrupt, StepOutcome
+from planner.execution.outcome import PendingInterrupt, RunStatus, StepOutcome, UndoOutcome
 from planner.execution.publisher import Publisher
+from planner.execution.request import OnFailure
 from planner.limits import Limits
-from planner.plan import CandidatePlan, PlanGraph, PlanStep
+from planner.plan import CandidatePlan, PlanGraph, PlanStep, build_graph, resolve_step
+from planner.plan.replanning import Replanner
 from storage.protocols import BlobStore
 
 ABORT_AFTER = 2 * LINGER
@@ -36,6 +39,7 @@ class RunState:
     user_inputs: Mapping[str, Any]
     context: RunContext
     limits: Limits
+    catalog: ActionCatalog
     codecs: Codecs
     blobs: BlobStore
     gates: Gates
@@ -44,9 +48,30 @@ class RunState:
     publisher: Publisher
     acknowledgements: Acknowledgements | None
     """`None` without a saver: then a result is as durable as it gets when it is returned."""
+    approve_effects: frozenset[Effect] = frozenset()
+    """An action with one of these needs approval, whatever it declares."""
     secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """The value of each secret among the inputs → its name."""
     stop_on_failure: bool = True
+    on_failure: OnFailure = "compensate"
+    on_cancel: Literal["compensate", "keep"] = "compensate"
+    max_replans: int = 0
+    replanner: Replanner | None = field(default=None, repr=False)
+    """Gives a new tail for `on_failure="replan"`; without one, such a run fails."""
+    kept: Mapping[str, StepOutcome] = field(default_factory=dict[str, StepOutcome])
+    """Outcomes of an earlier attempt."""
+    taken: set[str] = field(default_factory=set[str])
+    """Steps whose outcome is that of the earlier attempt."""
+    revision: int = 0
+    """Counts the replans of the run."""
+    undone: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Step, or `step[item]` where it was only some items → how many earlier attempts undid it."""
+    compensation: dict[str, UndoOutcome] = field(default_factory=dict[str, UndoOutcome])
+    """Acknowledged ones."""
+    sealed: bool = False
+    """Whether it is decided how the run ends; then nothing stops it any more, and it is undone where it has to be."""
+    overruled: bool = False
+    """Whether it was cancelled, or met its deadline, after it had failed; then there is no replan."""
     steps: Mapping[str, PlanStep] = field(init=False)
     process: str = field(default_factory=lambda: uuid4().hex)
     """Tells a step that was in flight in another life of the run from one that is in flight in this one."""
@@ -64,6 +89,10 @@ class RunState:
     """Why this process can advance the run no further; nothing may be recorded any more."""
     abort: Callable[[], object] = field(default=lambda: None, repr=False)
     """Ends the run's task, when it has been stopped and does not end by itself."""
+    check_lease: Callable[[], None] = field(default=lambda: None, repr=False)
+    """Raises `LeaseLost` when this process may advance the run no longer; called before an action begins."""
+    on_status: Callable[[RunStatus], None] = field(default=lambda _: None, repr=False)
+    """Told of a status that is no end: `running`, `compensating`."""
     bindings: Values = field(init=False, repr=False)
     """What bindings can reach now."""
     attempts: int = 0
@@ -92,8 +121,47 @@ class RunState:
             found = self.settled[step_id] = asyncio.get_running_loop().create_future()
         return found
 
+    def key(self, step_id: str, item: int | None = None) -> str:
+        """Return the idempotency key of a call: `run:revision:step[:item]`."""
+        return f"{self.context.run_id}:{self.revision}{self._again(step_id, item)}:{_call(step_id, item)}"
+
+    def undo_key(self, step_id: str, item: int | None = None) -> str:
+        """Return the idempotency key of an undo: `run:step:undo[:item]`."""
+        return f"{self.context.run_id}:{_call(f'{step_id}:undo{self._again(step_id, item)}', item)}"
+
+    def _again(self, step_id: str, item: int | None) -> str:
+        """Tell calls apart that repeat what an earlier attempt has undone: what a key did before is gone."""
+        times = self.undone.get(step_id, 0) + (0 if item is None else self.undone.get(f"{step_id}[{item}]", 0))
+        return f".{times}" if times else ""
+
+    def adopt(self, plan: CandidatePlan, revision: int) -> None:
+        """Go on with another plan: what succeeded and is in it counts as done, everything else is forgotten."""
+        done = {step.id for step in plan.steps if step.id in self.results}
+        self.plan, self.graph, self.revision = plan, build_graph(plan), revision
+        self.specs = {step.id: resolve_step(step, self.catalog) for step in plan.steps}
+        self.steps = {step.id: step for step in plan.steps}
+        for known in (self.outcomes, self.settled):
+            for step_id in known.keys() - done:
+                del known[step_id]
+
+    def restart(self) -> None:
+        """Let actions begin again after a stop."""
+        if self.broken is not None:
+            raise self.broken
+        self.close()
+        self.stopping.clear()
+        self.inner = InnerTasks()
+        self.gates.run.open()
+
+    def seal(self) -> None:
+        """Decide how the run ends: from now on nothing stops it."""
+        self.sealed = True
+
     def stop(self, reason: StopReason, message: str, grace: float) -> None:
         """Start nothing new; what works now may go on for `grace` seconds, then it is cancelled."""
+        if self.sealed:
+            return
+        self.overruled = self.overruled or (reason != "failure" and self.stop_reason == "failure")
         if self.stop_reason is None:
             self.stop_reason, self.stop_message = reason, message
             self.stopping.set()
@@ -102,6 +170,10 @@ class RunState:
             self.inner.stop()
         else:
             self._timers.append(self._loop.call_later(grace, self.inner.stop))
+
+    def watch(self) -> None:
+        """Give the run up when it does not end soon, because its store does not answer."""
+        self._watch(ABORT_AFTER)
 
     def _watch(self, seconds: float) -> None:
         """Give the run up when nothing has happened for so long; a large plan takes its time to be recorded."""
@@ -171,3 +243,7 @@ class RunState:
         self.amount += cost.amount
         self.tokens += cost.tokens
         return None
+
+
+def _call(name: str, item: int | None) -> str:
+    return name if item is None else f"{name}:{item}"

@@ -9,8 +9,10 @@ from langgraph.errors import GraphBubbleUp
 
 from planner.catalog import ActionContext, ActionSpec, to_plain
 from planner.catalog.spec import ActionCall
-from planner.errors import BindingError, LimitExceeded
+from planner.errors import ApprovalRefused, BindingError, LimitExceeded
+from planner.execution.asking import Questions, approved, decided, in_flight, raise_open_question
 from planner.execution.attempt import (
+    DecidedFailed,
     FlowAttemptFailed,
     Returned,
     Stopped,
@@ -21,16 +23,14 @@ from planner.execution.attempt import (
 )
 from planner.execution.bind import bind_inputs, holds, resolve
 from planner.execution.blobs import live_value, load, set_aside
-from planner.execution.langgraph_tasks import current_task_id, nested
+from planner.execution.kept import items_hash, kept_call, kept_items, recordable
+from planner.execution.langgraph_tasks import nested
 from planner.execution.outcome import SkipReason, StepOutcome, StepStatus
-from planner.execution.secrets import redact
+from planner.execution.secrets import error_text
 from planner.execution.state import RunState
 from planner.execution.window import Window
 from planner.plan import EdgeKind, PlanStep
 from storage.errors import StorageError
-
-REVISION = 0
-"""Counts replans of a run; part of the idempotency key."""
 
 
 async def run_step(state: RunState, step: PlanStep) -> StepOutcome:
@@ -40,14 +40,14 @@ async def run_step(state: RunState, step: PlanStep) -> StepOutcome:
     if (why := _blocked(state, step, waits)) is not None:
         return _skipped(step, spec, *why)
     if state.stop_reason is not None:
-        return _skipped(step, spec, "stopped", f"the run stopped: {state.stop_message}")
+        return not_begun(state, step.id, undecided=in_flight(state, step, step.id))
     try:
         if step.when is not None and not holds(step.when, state.bindings, None, step.id):
             return _skipped(step, spec, "condition", f"{step.when.ref} {step.when.op} was false")
         if step.for_each is None:
             return await _run_unit(Unit(state, step, spec))
         return await _run_items(state, step, spec)
-    except (BindingError, LimitExceeded) as error:
+    except (ApprovalRefused, BindingError, LimitExceeded) as error:
         return _failed(state, step, spec, error)
 
 
@@ -100,8 +100,8 @@ class Unit:
         self.item = item
         self.name = step.id if item is None else f"{step.id}[{item.index}]"
         self.attempts = 0
-        key = f"{state.context.run_id}:{REVISION}:{step.id}"
-        self.key = key if item is None else f"{key}:{item.index}"
+        self.questions = Questions(state, step.id)
+        self.key = state.key(step.id, None if item is None else item.index)
 
     async def attempt(self, arguments: Mapping[str, Any], number: int) -> Returned:
         """Call the action once.
@@ -121,6 +121,7 @@ class Unit:
             idempotency_key=self.key,
             identity=state.context.identity,
             on_report=lambda progress, message: state.report(self.step.id, progress, message),
+            on_ask=self.questions.attempt(),
         )
         call = cast("ActionCall", self.spec.call)  # the executor refuses plans with actions that are only described
         work = guarded(lambda: call(arguments, context, state.context.resources))
@@ -138,7 +139,7 @@ class Unit:
                 raise
             except Exception as error:  # noqa: BLE001 -- whatever a flow raises is the outcome of the attempt
                 retried = is_retried(error, self.spec.policy.retry)
-                message = _words(error, self.state.secrets)
+                message = error_text(error, self.state.secrets)
                 return {"ok": False, "error_type": type(error).__name__, "error": message, "retried": retried}
             value, blobs = await set_aside(returned, self.spec, self.state.blobs, self.state.limits.blob_bytes)
             return {"ok": True, "value": value, "blobs": blobs}
@@ -148,20 +149,6 @@ class Unit:
             raise FlowAttemptFailed(record["error_type"], record["error"], retried=record["retried"])
         return record["value"], [tuple(part) for part in record["blobs"]]
 
-    async def was_in_flight(self) -> bool:
-        """Write down that the action is about to run; tell whether that was written in another life of the run."""
-        own = self.state.process
-        task_ids: list[str] = []
-
-        async def intend() -> str:
-            task_ids.append(current_task_id())
-            return own
-
-        found = await nested(f"{self.name}!intent", intend)
-        if self.state.acknowledgements is not None and task_ids:
-            await self.state.acknowledgements.of(task_ids[0])
-        return found != own
-
 
 async def _run_unit(unit: Unit) -> StepOutcome:
     """Run one call with its limits, attempts and intent."""
@@ -169,27 +156,23 @@ async def _run_unit(unit: Unit) -> StepOutcome:
     item = None if unit.item is None else unit.item.value
     arguments, inputs_hash = bind_inputs(step, spec, state.bindings, item, state.secrets)
     state.arrived(step.id)
+    if (known := kept_call(state, step.id, spec.ref, inputs_hash, unit.item and unit.item.index)) is not None:
+        return known
+    if unit.item is None:
+        await approved(state, step, spec)
+    if spec.kind == "action":
+        raise_open_question(state)  # a flow has checkpoints of its own, and goes on where it asked
     async with state.gates.hold(spec, step.priority):
-        if state.broken is not None:
-            raise state.broken
-        if state.stop_reason is not None:
-            return _skipped(step, spec, "stopped", f"the run stopped: {state.stop_message}")
-        if unit.item is not None and unit.item.siblings.failed:
-            return _skipped(step, spec, "stopped", "another item had failed")
+        if (ended := _ended_meanwhile(unit)) is not None:
+            return ended
         started_at = datetime.now(UTC)
         if unit.item is None:
             state.publisher.publish("step_start", step.id, attempt=1)
         outcome = StepOutcome(
             step_id=step.id, ref=spec.ref, status="succeeded", inputs_hash=inputs_hash, started_at=started_at
         )
-        # a flow has checkpoints of its own, so it goes on where it was instead
-        if spec.policy.idempotent == "no" and spec.kind == "action" and await unit.was_in_flight():
-            error = "it was in flight when the run stopped, and may or may not have taken effect"
-            return replace(
-                outcome, status="unknown", error_type="UnknownOutcome", error=error, finished_at=datetime.now(UTC)
-            )
         try:
-            value, blobs, live = await _call(state, unit, arguments)
+            value, blobs, live = await _once(state, unit, arguments, item)
         except GraphBubbleUp:
             raise
         except StorageError:
@@ -209,11 +192,38 @@ async def _run_unit(unit: Unit) -> StepOutcome:
         return replace(outcome, attempts=unit.attempts, finished_at=datetime.now(UTC))
 
 
+def _ended_meanwhile(unit: Unit) -> StepOutcome | None:
+    """Say what becomes of a call that has its turn when nothing new may start; `None` when it may."""
+    state, step = unit.state, unit.step
+    if state.broken is not None:
+        raise state.broken
+    if state.stop_reason is not None:
+        return not_begun(state, step.id, undecided=in_flight(state, step, unit.name))
+    if unit.item is not None and unit.item.siblings.failed:
+        return _skipped(step, unit.spec, "stopped", "another item had failed")
+    return None
+
+
+async def _once(state: RunState, unit: Unit, arguments: Mapping[str, Any], item: Any) -> tuple[Any, list[Any], Any]:
+    """Call the action, or take what a person says of a call that an earlier life of the run had begun."""
+    step, spec = unit.step, unit.spec
+    if spec.policy.idempotent != "no" or spec.kind != "action":
+        return await _call(state, unit, arguments)
+    decision = await decided(state, step, spec, unit.name, item)
+    if decision is None:
+        return await _call(state, unit, arguments)
+    if decision["decision"] == "failed":
+        raise DecidedFailed(decision.get("error") or "a person decided that it failed")
+    returned = check_output(spec, decision.get("value"), state.codecs, state.limits.output_bytes, state.secrets)
+    value, blobs = await set_aside(returned, spec, state.blobs, state.limits.blob_bytes)
+    return value, blobs, live_value(returned)
+
+
 async def _call(state: RunState, unit: Unit, arguments: Mapping[str, Any]) -> tuple[Any, list[Any], Any]:
     """Return what is recorded of the value, where its blobs went, and the whole value."""
 
     def on_retry(number: int, error: BaseException) -> None:
-        told = f"{type(error).__name__}: {_words(error, state.secrets)}"
+        told = f"{type(error).__name__}: {error_text(error, state.secrets)}"
         state.publisher.publish("step_retry", unit.step.id, attempt=number, error=told)
 
     policy = unit.spec.policy.retry
@@ -240,6 +250,11 @@ async def _run_items(state: RunState, step: PlanStep, spec: ActionSpec) -> StepO
         raise LimitExceeded(
             "items", f"for_each of {step.id!r} has {len(todo):,} items, more than {state.limits.items:,}"
         )
+    if (known := kept_items(state, step, spec, todo)) is not None:
+        state.arrived(step.id)
+        return known
+    if todo:
+        await approved(state, step, spec, todo)
     started_at = datetime.now(UTC)
     state.publisher.publish("step_start", step.id, details={"items": len(todo)})
     siblings = Siblings()
@@ -280,7 +295,9 @@ async def _gather(
     if item is not None and item.status != "succeeded":
         done = sum(one.status == "succeeded" for one in items)
         error = f"item {at}: {item.error} ({done} of {len(items)} items succeeded)"
-        return replace(item, error=error, attempts=attempts, inputs_hash=None, started_at=started_at, finished_at=now)
+        whole = replace(item, value=None, blobs=(), error=error, attempts=attempts, inputs_hash=None)
+        kept = recordable(items, state.limits.output_bytes)
+        return replace(whole, items=kept, started_at=started_at, finished_at=now)
     blobs = [((at, *path), *rest) for at, item in enumerate(items) for path, *rest in item.blobs]
     outcome = StepOutcome(
         step_id=step.id,
@@ -289,6 +306,7 @@ async def _gather(
         value=[item.value for item in items],
         blobs=cast("Any", blobs),
         attempts=attempts,
+        inputs_hash=items_hash(item.inputs_hash for item in items),
         started_at=started_at,
         finished_at=now,
     )
@@ -296,7 +314,9 @@ async def _gather(
     size = to_plain(outcome.value).size
     if size > state.limits.output_bytes:
         bound = f"more than the {state.limits.output_bytes:,} of one output"
-        raise LimitExceeded("output_bytes", f"the items of {step.id!r} gave about {size:,} bytes, {bound}")
+        error = LimitExceeded("output_bytes", f"the items of {step.id!r} gave about {size:,} bytes, {bound}")
+        whole = replace(_failed(state, step, spec, error), attempts=attempts, started_at=started_at)
+        return replace(whole, items=recordable(items, state.limits.output_bytes))
     state.results[step.id] = (spec, values, True)
     return outcome
 
@@ -307,6 +327,19 @@ def _skipped(step: PlanStep, spec: ActionSpec, reason: SkipReason, message: str)
     )
 
 
+def not_begun(state: RunState, step_id: str, *, undecided: bool) -> StepOutcome:
+    """Say what becomes of a step that does not run, because the run has stopped.
+
+    It is `unknown` when it was in flight in an earlier life of the run, and nobody has decided what became of it.
+    """
+    step, spec = state.steps[step_id], state.specs[step_id]
+    outcome = _skipped(step, spec, "stopped", f"the run stopped: {state.stop_message}")
+    if not undecided:
+        return outcome
+    error = "it was in flight when the run stopped, and may or may not have taken effect"
+    return replace(outcome, status="unknown", reason=None, error_type="UnknownOutcome", error=error)
+
+
 def _failed(state: RunState, step: PlanStep, spec: ActionSpec, error: BaseException) -> StepOutcome:
     kind = error.error_type if isinstance(error, FlowAttemptFailed) else type(error).__name__
     return StepOutcome(
@@ -314,15 +347,6 @@ def _failed(state: RunState, step: PlanStep, spec: ActionSpec, error: BaseExcept
         ref=spec.ref,
         status="failed",
         error_type=kind,
-        error=_words(error, state.secrets),
+        error=error_text(error, state.secrets),
         finished_at=datetime.now(UTC),
     )
-
-
-def _words(error: BaseException, secrets: Mapping[str, str]) -> str:
-    """Say what an error says, without secrets; an error that cannot say it is named."""
-    try:
-        text = str(error) or repr(error)
-    except Exception:  # noqa: BLE001 - an action's error may be broken itself
-        text = f"{type(error).__name__}, which cannot be shown"
-    return redact(text, secrets)[:4000]

@@ -4,19 +4,54 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from planner.catalog import to_plain
 from planner.errors import BindingError
 from planner.events import ExecutionEvent
 from planner.execution.bind import resolve
 from planner.execution.blobs import load
-from planner.execution.outcome import ExecutionResult, RunStatus, RunUsage, StepOutcome
+from planner.execution.outcome import (
+    RECORD_VERSION,
+    ExecutionResult,
+    RunStatus,
+    RunUsage,
+    StepOutcome,
+    UndoOutcome,
+)
+from planner.execution.people import read_question
 from planner.execution.request import RunRequest
+from planner.execution.run_records import RunRecord
 from planner.execution.state import RunState
-from planner.plan import ValidationResult
+from planner.plan import CandidatePlan, ValidationResult
 from planner.plan.bindings import references_in
+
+LATEST = datetime.max.replace(tzinfo=UTC)
+
+
+def final_record(state: RunState, start: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is stored of a run that has ended; `start` is how it was started."""
+    record: dict[str, Any] = {
+        "v": RECORD_VERSION,
+        "stop": state.stop_reason,
+        "stop_message": state.stop_message,
+        "records": {step_id: state.outcomes[step_id].to_record() for step_id in state.graph.order},
+        "start": start,
+    }
+    if state.revision:
+        record |= {"plan": to_plain(state.plan.to_dict()).value, "revision": state.revision}
+    if state.compensation:
+        record["compensation"] = [undo.to_record() for undo in state.compensation.values()]
+    if state.undone:
+        record["undone"] = dict(state.undone)
+    return record
 
 
 async def restore(final: Mapping[str, Any], state: RunState) -> None:
     """Fill the state of a run that has ended already, and tell its errors again."""
+    if "plan" in final:
+        state.adopt(CandidatePlan.from_dict(final["plan"]), final["revision"])
+    for record in final.get("compensation", ()):
+        undo = UndoOutcome.from_record(record)
+        state.compensation[undo.step_id] = undo
     for step_id, record in final["records"].items():
         outcome = StepOutcome.from_record(record)
         state.outcomes[step_id] = outcome
@@ -31,7 +66,7 @@ async def restore(final: Mapping[str, Any], state: RunState) -> None:
 
 def result_of(request: RunRequest, state: RunState, seconds: float, *, ended: bool) -> ExecutionResult:
     """Gather what became of a run, and tell how it ended."""
-    status = _status(state) if ended else "waiting"
+    status = status_of(state) if ended else "waiting"
     outputs = _outputs(state)
     publish = state.publisher.publish
     match status:
@@ -54,7 +89,7 @@ def result_of(request: RunRequest, state: RunState, seconds: float, *, ended: bo
     return ExecutionResult(
         ok=status == "succeeded",
         outputs=outputs,
-        errors=list(state.publisher.errors),
+        errors=_errors(state),
         status=status,
         step_outputs={step_id: state.named_outputs(step_id) for step_id in order if step_id in state.results},
         outcomes={step_id: state.outcomes[step_id] for step_id in order if step_id in state.outcomes},
@@ -63,6 +98,7 @@ def result_of(request: RunRequest, state: RunState, seconds: float, *, ended: bo
         usage=usage,
         interrupts=tuple(state.interrupts),
         tags=request.context.tags,
+        compensation=dict(state.compensation),
     )
 
 
@@ -84,20 +120,62 @@ def not_advanced(
     )
 
 
-def _status(state: RunState) -> RunStatus:
-    if state.stop_reason == "cancelled":
-        return "cancelled"
-    if state.stop_reason == "deadline":
-        return "failed"
+def result_of_record(record: RunRecord) -> ExecutionResult:
+    """Return what the record of a run tells of it, for whoever cannot read its checkpoints; no outputs of steps."""
+    errors = [
+        ExecutionEvent("cancelled" if record.status == "cancelled" else "failure", error=error, run_id=record.id)
+        for error in record.errors
+    ]
+    return ExecutionResult(
+        ok=record.status == "succeeded",
+        outputs=dict(record.outputs),
+        errors=errors,
+        status=record.status,
+        run_id=record.id,
+        plan_id=record.plan_id,
+        usage=record.usage,
+        interrupts=[read_question(one["id"], one["value"], one["step_id"]) for one in record.questions],
+        tags=record.tags,
+    )
+
+
+def status_of(state: RunState) -> RunStatus:
+    """Return how a run ends whose steps are settled: a stop that came when all was done changes nothing."""
+    if state.stop_reason in ("cancelled", "deadline") and disturbed(state):
+        return "cancelled" if state.stop_reason == "cancelled" else "failed"
     failed = any(outcome.failed and not state.steps[step_id].optional for step_id, outcome in state.outcomes.items())
     return "failed" if failed else "succeeded"
+
+
+def disturbed(state: RunState) -> bool:
+    """Tell whether a step failed, or did not begin because the run was stopped; only outcomes count."""
+    return any(one.failed or one.reason == "stopped" for one in state.outcomes.values())
 
 
 def _first_error(state: RunState) -> str:
     if state.stop_reason == "deadline":
         return state.stop_message
-    first = next(event for event in state.publisher.errors if event.phase == "step_failure")
-    return f"step {first.step_id!r}: {first.error}"
+    failed = (one for one in state.outcomes.values() if one.failed and not state.steps[one.step_id].optional)
+    first = min(failed, key=lambda one: one.finished_at or LATEST)
+    return f"step {first.step_id!r}: {first.error_type}: {first.error}"
+
+
+def _errors(state: RunState) -> list[ExecutionEvent]:
+    """Return what was told of errors, and before it the failures that an earlier life of the run has told."""
+    told = {event.step_id for event in state.publisher.errors if event.phase == "step_failure"}
+    earlier = [
+        ExecutionEvent(
+            "step_failure",
+            one.step_id,
+            message=one.status,
+            error=f"{one.error_type}: {one.error}",
+            run_id=state.context.run_id,
+            time=one.finished_at,
+        )
+        for one in state.outcomes.values()
+        if one.failed and one.step_id not in told
+    ]
+    return [*earlier, *state.publisher.errors]
 
 
 def _outputs(state: RunState) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class TieredRecords:
         """Apply `change` in Redis; an owner that was evicted comes back first. See `RecordStore`."""
         answer = await self.hot.append_or_ask(change)
         if answer is ARCHIVE:
-            await self._bring_back(change.kind, change.owner)
+            await self.bring_back(change.kind, change.owner)
             answer = await self.hot.append_or_ask(change, asked=True)
         self._notify()
         return answer if isinstance(answer, Entry) else None
@@ -38,11 +38,11 @@ class TieredRecords:
     async def append_all(self, changes: Sequence[Change]) -> None:
         """Append entries of one log in one call; see `RecordStore`."""
         if await self.hot.append_all_or_ask(changes) is ARCHIVE:
-            await self._bring_back(changes[0].kind, changes[0].owner)
+            await self.bring_back(changes[0].kind, changes[0].owner)
             await self.hot.append_all_or_ask(changes, asked=True)
         self._notify()
 
-    async def _bring_back(self, kind: Kind, owner: str) -> None:
+    async def bring_back(self, kind: Kind, owner: str) -> None:
         """Take the newest of an evicted owner back from the archive, if it is there."""
         limit = 1 if kind in DOCUMENTS else RESTORED
         known = await (await self._reader()).read(kind, owner, limit=limit, newest=True)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from storage.dual.archive import ArchiveHandle
 from storage.dual.checkpoints import TieredCheckpoints
 from storage.dual.options import StorageOptions
 from storage.dual.records import TieredRecords
+from storage.dual.runs import TieredRuns
 from storage.dual.warm import settle
 from storage.embedded import ArchiveLease, DataDirectory, open_redis
 from storage.errors import ArchiveUnavailable
@@ -24,8 +25,10 @@ from storage.redis.client import RedisClient
 from storage.redis.keys import Keys
 from storage.redis.records import RedisRecords
 from storage.redis.retention import let_go, take_back
+from storage.redis.runs import open_renewer
 from storage.redis.storage import PING
 from storage.references import digests_in
+from storage.runs import RunStore
 from storage.serde import ValueCodec
 from storage.sessions import StorageFacade
 from storage.sessions.stores import utc_now
@@ -42,6 +45,7 @@ class DualStorage(StorageFacade):
     Attributes:
         archiver: Moves what is written into the archive; `archiver.metrics()` tells how far it is.
         loop: Where it was opened, and where alone it can be used.
+        runs: A `RunStore`, `DueRuns` and `CallOutbox`.
     """
 
     def __init__(
@@ -61,9 +65,11 @@ class DualStorage(StorageFacade):
         self._exits = AsyncExitStack()
         hot = RedisCheckpoints(client, outbox_limit=options.outbox_limit)
         records = RedisRecords(client, outbox_limit=options.outbox_limit)
+        tiered = TieredRecords(records, handle.open, archiver.notify)
+        self.runs = TieredRuns(client, tiered, outbox_limit=options.outbox_limit, notify=archiver.notify)
         super().__init__(
             TieredCheckpoints(hot, handle.open, archiver.notify),
-            TieredRecords(records, handle.open, archiver.notify),
+            tiered,
             name="dual",
             tiers={"redis": self._probe_redis, "archive": self._probe_archive},
             close=self._exits.aclose,
@@ -120,6 +126,10 @@ class DualStorage(StorageFacade):
             yield storage
         finally:
             await storage.close()
+
+    def renewer(self) -> AbstractAsyncContextManager[RunStore]:
+        """Open what renews leases in another thread, whose event loop enters it; it needs no archive."""
+        return open_renewer(self.client)
 
     async def greet_archive(self) -> None:
         """Reach the archive once, so that what is wrong with its URL or password is said now."""

@@ -27,7 +27,7 @@ NOTE_GONE = Script(
     "note_gone",
     """
     for _, owner in ipairs(ARGV) do
-      if redis.call('EXISTS', KEYS[2] .. owner) == 0 then redis.call('SADD', KEYS[1], owner) end
+      if redis.call('HEXISTS', KEYS[2] .. owner, 'last') == 0 then redis.call('SADD', KEYS[1], owner) end
     end
     return #ARGV
     """,

@@ -2,6 +2,7 @@
 
 client, driver, keys             calling scripts; what the driver raises; the names of all keys
 checkpoints, records, entries    the two stores (with `…_scripts`, their Lua), and how an entry is written down
+runs, due, calls                 who may advance a run, runs that are due, callbacks (`…_scripts`: their Lua)
 storage                          the seed's methods over Redis alone
 outbox                           what a reference in the outbox says
 archiving, moving                how the archiver works, and what one batch goes through:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import hiredis
@@ -88,6 +89,7 @@ class RedisClient:
         self._pump: asyncio.Task[None] | None = None
         self._connection: AbstractConnection | None = None
         self._closed = False
+        self._another: Callable[[], Awaitable[RedisClient]] | None = None
 
     @property
     def server(self) -> "Redis | RedisCluster":
@@ -111,12 +113,23 @@ class RedisClient:
             StorageRefused: the URL, the password or the version is wrong; the message says which.
         """
         client = cls(connect(url, timeout), keys or Keys(), without_password(url))
+        client._another = partial(cls.open, url, keys=client.keys, cold=cold, timeout=timeout)
         try:
             await client._check(cold=cold)
         except BaseException:  # whatever it is, it is raised again
             await client.aclose()
             raise
         return client
+
+    async def another(self) -> "RedisClient":
+        """Open a client of the same server, for the event loop that asks for it, also in another thread.
+
+        Raises:
+            RuntimeError: this one was not made by `open`. Others as `open`.
+        """
+        if self._another is None:
+            raise RuntimeError("only a client that was opened knows where its server is")
+        return await self._another()
 
     async def call(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument]) -> Any:
         """Run `script` with keys of one partition.

@@ -32,6 +32,21 @@ all of them, and the partition's outbox with them, on a cluster too:
     gg:{7}:l:kind␀owner            HASH    seq → packed entry
     gg:{7}:k:kind                  ZSET    owner → Redis time of the last change, in ms
     gg:{7}:g:kind                  SET     owners that are in the archive only
+    runs that are live, and callbacks of those that are not (`storage/runs.py`)
+    gg:{7}:q:run:run               HASH    the control, there exactly while the run is live: tenant; token; until (Redis
+                                           time in ms), holder, nonce (of the claim), while it is held; begun ("1":
+                                           somebody took it up); crashes, forgiven (a late token whose crash is not
+                                           counted); cancel ("1"); told (answers), teller (nonce of the last); wake (ms,
+                                           somebody wished it to be due while it was held); born (nonce of the creator);
+                                           spent; call:<n> packed callback
+    gg:{7}:due                     ZSET    run → ms: when it should be taken up; while it is held, its `until`
+    gg:{7}:live                    HASH    tenant → how many of its runs are live
+    gg:{7}:calls                   HASH    run:n → packed callback that is to be delivered
+    gg:{7}:calls_due               ZSET    run:n → ms: when it should be
+    gg:{7}:calls_dead              HASH    run:n → packed callback that was given up
+
+`h:run` has `by` too: the nonce of the cancellation that ended it before it began. `meta` has adopted ("1": every live
+run has a control).
 
 What idles is removed by the archiver, in one script, once it is archived, and nothing else is ever dropped. A time to
 live has only what guards against the past: an evicted thread's `fence`, `deleted` and `x` for a week, and `x` of a

@@ -5,20 +5,20 @@ Entries are opaque: a state of a document is packed by joining the names and val
 
 from storage.redis.client import Script
 
-_ELSEWHERE = """
+ELSEWHERE = """
 local function elsewhere(head, gone, place, owner)
   if redis.call('HEXISTS', head, 'deleted') == 1 then return false end
   return redis.call('SISMEMBER', gone, owner) == 1 or redis.call('HGET', place, 'cold') ~= '0'
 end
 """
-_STATE = """
+STATE = """
 local function state_of(document)
   local parts = redis.call('HGETALL', document)
   for n, part in ipairs(parts) do parts[n] = struct.pack('>I4c0', #part, part) end
   return table.concat(parts)
 end
 """
-_NOW = """
+NOW = """
 local function now()
   local time = redis.call('TIME')
   return time[1] * 1000 + time[2] / 1000
@@ -27,9 +27,9 @@ end
 
 APPEND = Script(
     "append",
-    _ELSEWHERE
-    + _STATE
-    + _NOW
+    ELSEWHERE
+    + STATE
+    + NOW
     + """
     local head, document, entries, owners, gone, place, outbox = unpack(KEYS)
     local kind, owner, must, limit, asked, merged, pairs_end = unpack(ARGV, 1, 7)
@@ -72,8 +72,8 @@ APPEND = Script(
 
 LATEST = Script(
     "latest",
-    _ELSEWHERE
-    + _STATE
+    ELSEWHERE
+    + STATE
     + """
     local head, document, entries, gone, place = unpack(KEYS)
     local owner, merged = unpack(ARGV)
@@ -88,8 +88,8 @@ LATEST = Script(
 
 READ = Script(
     "read",
-    _ELSEWHERE
-    + _STATE
+    ELSEWHERE
+    + STATE
     + """
     local head, document, entries, gone, place = unpack(KEYS)
     local owner, merged, after, limit, newest = unpack(ARGV)
@@ -147,10 +147,17 @@ ANY_GONE = Script(
 
 DELETE = Script(
     "delete_record",
-    _ELSEWHERE
+    ELSEWHERE
     + """
     local head, document, entries, owners, gone, place, outbox = unpack(KEYS)
     local kind, owner, archived = unpack(ARGV)
+    local control, due, live = unpack(KEYS, 8)
+    if control then
+      local tenant = redis.call('HGET', control, 'tenant')
+      if tenant and redis.call('HINCRBY', live, tenant, -1) <= 0 then redis.call('HDEL', live, tenant) end
+      redis.call('DEL', control)
+      redis.call('ZREM', due, owner)
+    end
     local known = redis.call('HEXISTS', head, 'seq')
     if known == 0 and not elsewhere(head, gone, place, owner) then return 0 end
     redis.call('UNLINK', head, document, entries)

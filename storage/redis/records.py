@@ -171,6 +171,9 @@ class RedisRecords:
     async def delete(self, kind: Kind, owner: str) -> bool:
         """Delete everything of an owner, also while the outbox is full."""
         keys = self._keys(kind, owner)
+        if kind == "run":
+            of, number = self._client.keys, self._client.keys.partition_of(owner)
+            keys += [of.thread("q:run", owner), of.partition(number, "due"), of.partition(number, "live")]
         return bool(await self._client.call(DELETE, keys, [kind, utf8(owner), int(self._limit != "")]))
 
     async def restore(self, entries: Sequence[Entry]) -> bool:

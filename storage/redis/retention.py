@@ -9,11 +9,12 @@ from storage.redis.client import RedisClient, Script
 LET_GO = Script(
     "let_go",
     """
-    local half = #KEYS / 2
+    local half = (#KEYS - 1) / 2
+    if redis.call('EXISTS', KEYS[#KEYS]) == 1 then return 1 end
     for n = 1, half do
       if redis.call('EXISTS', KEYS[n]) == 1 then return 1 end
     end
-    for n = half + 1, #KEYS do redis.call('SREM', KEYS[n], ARGV[1]) end
+    for n = half + 1, #KEYS - 1 do redis.call('SREM', KEYS[n], ARGV[1]) end
     return 0
     """,
 )
@@ -22,7 +23,7 @@ LET_GO = Script(
 TAKE_BACK = Script(
     "take_back",
     """
-    local half = #KEYS / 2
+    local half = (#KEYS - 1) / 2
     for n = 1, half do
       if redis.call('EXISTS', KEYS[n]) == 0 then redis.call('SADD', KEYS[half + n], ARGV[1]) end
     end
@@ -46,12 +47,15 @@ async def take_back(client: RedisClient, owners: Collection[str]) -> None:
 
 
 def _calls(client: RedisClient, owners: Collection[str]) -> list[tuple[list[bytes], list[bytes]]]:
-    """Return for each owner its heads and, in the same order, the sets of those that are in the archive only."""
+    """Return for each owner its heads and, in the same order, the sets of those that are in the archive only.
+
+    The last key is the control of a run, which stays while the run waits, however long.
+    """
     keys = client.keys
     calls: list[tuple[list[bytes], list[bytes]]] = []
     for owner in owners:
         number = keys.partition_of(owner)
         heads = [keys.thread("m", owner), *(keys.record("h", kind, owner) for kind in KINDS)]
         gone = [keys.partition(number, name) for name in ("gone", *(f"g:{kind}" for kind in KINDS))]
-        calls.append(([*heads, *gone], [utf8(owner)]))
+        calls.append(([*heads, *gone, keys.thread("q:run", owner)], [utf8(owner)]))
     return calls

@@ -1,6 +1,7 @@
 """The seed's methods over one Redis without an archive."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Self
 
@@ -8,6 +9,8 @@ from storage.redis.checkpoints import RedisCheckpoints
 from storage.redis.client import RedisClient, Script
 from storage.redis.keys import Keys
 from storage.redis.records import RedisRecords
+from storage.redis.runs import RedisRuns, open_renewer
+from storage.runs import RunStore
 from storage.serde import ValueCodec
 from storage.sessions import StorageFacade
 from storage.sessions.stores import utc_now
@@ -22,6 +25,9 @@ class RedisStorage(StorageFacade):
         client: Opened; it is closed with the storage.
         codec: How values are written; strict by default.
         clock: Says what time it is, in UTC.
+
+    Attributes:
+        runs: A `RunStore`, `DueRuns` and `CallOutbox`.
     """
 
     def __init__(
@@ -31,6 +37,8 @@ class RedisStorage(StorageFacade):
             await client.call(PING, [], [])
             return {"where": client.where}
 
+        self.client = client
+        self.runs = RedisRuns(client)
         super().__init__(
             RedisCheckpoints(client, outbox_limit=None),
             RedisRecords(client, outbox_limit=None),
@@ -40,6 +48,10 @@ class RedisStorage(StorageFacade):
             codec=codec,
             clock=clock,
         )
+
+    def renewer(self) -> AbstractAsyncContextManager[RunStore]:
+        """Open what renews leases in another thread, whose event loop enters it."""
+        return open_renewer(self.client)
 
     @classmethod
     async def open(cls, url: str, *, keys: Keys | None = None, codec: ValueCodec | None = None) -> Self:

@@ -13,12 +13,12 @@ from langgraph.checkpoint.base import empty_checkpoint
 
 from checkpointer import DualWriteSaver
 from checkpointer.codec import key_of
-from checkpointer.saver import FENCE
 from storage.archiver import ArchiverPolicy
 from storage.dual import DualStorage, StorageOptions
 from storage.errors import ArchiveUnavailable, CorruptRecord, Fenced, ForbiddenType, ThreadDeleted
 from storage.records import CheckpointQuery
 from storage.redis import Keys, RedisCheckpoints, RedisClient
+from storage.runs import FENCE
 from storage.serde import encrypted, strict_serializer
 from tests.checkpointer.test_graphs import chain
 from tests.support.open_savers import Places, empty

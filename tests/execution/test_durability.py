@@ -216,8 +216,8 @@ async def test_only_unfinished_items_of_a_mapped_step_are_repeated() -> None:
     assert {1: 1, 2: 1, 3: 2, 4: 1} == Counter(ran)
 
 
-async def test_an_action_that_must_not_run_twice_becomes_unknown_when_found_in_flight() -> None:
-    """It wrote its intent first; nobody can say whether it took effect."""
+async def test_an_action_that_must_not_run_twice_waits_for_a_decision_when_found_in_flight() -> None:
+    """It wrote its intent first; nobody can say whether it took effect, so a person has to."""
     crash = True
     ran: list[int] = []
 
@@ -236,7 +236,7 @@ async def test_an_action_that_must_not_run_twice_becomes_unknown_when_found_in_f
     result = await Runner(pay, saver=saver).run(plan)
 
     assert [1] == ran
-    assert ("failed", "unknown") == (result.status, result.outcomes["p"].status)
+    assert ("waiting", ["unknown"]) == (result.status, [question.kind for question in result.interrupts])
     assert (await Runner(pay, saver=saver).run(plan, "fresh")).ok
 
 

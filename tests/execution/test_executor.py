@@ -271,9 +271,9 @@ async def test_a_plan_that_lacks_user_inputs_is_never_run(runner: Runner) -> Non
     assert {"missing": ["t.a"]} == result.validation.missing_user_bindings
 
 
-async def test_an_action_that_needs_approval_is_refused(runner: Runner) -> None:
-    """Nothing of the plan runs as long as nobody can be asked."""
-    called: list[int] = []
+async def test_an_action_that_needs_approval_is_refused_without_a_checkpointer() -> None:
+    """Nothing of the plan runs, since it could not wait for the answer."""
+    runner, called = Runner(), list[int]()
 
     @action(approval=True, effect="external")
     async def pay(amount: int) -> int:

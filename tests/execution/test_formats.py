@@ -106,6 +106,8 @@ async def test_what_a_saver_holds_of_a_finished_run() -> None:
         "refs": {"s": "action:add@0.1.0"},
         "owner": ["local", "local"],
         "inputs_hash": "2bfd14f43d17fc7c",
+        "attempt": 1,
+        "undo_again": False,
     } == {name: value for name, value in start.items() if name != "started_at"}
     assert start["started_at"].tzinfo is not None
     assert replace(result.outcomes["s"]) == StepOutcome.from_record(stored["records"]["s"])

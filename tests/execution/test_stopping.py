@@ -83,7 +83,7 @@ async def test_the_intent_of_an_action_that_must_not_run_twice_is_stored_before_
         ran.append(1)
         return 1
 
-    saver = GatedSaver(lambda writes: hold() if any(isinstance(value, str) for _, value in writes) else None)
+    saver = GatedSaver(lambda writes: hold() if any("intent" in value for _, value in writes) else None)
     runner = Runner(pay, saver=saver)
     async with asyncio.timeout(20):
         run = asyncio.create_task(runner.run(make_plan({"id": "p", "action": "pay"})))

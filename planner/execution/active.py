@@ -1,0 +1,60 @@
+"""A run that this process advances, and who waits for it here."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from planner.execution.attempt import LINGER
+from planner.execution.history import Start
+from planner.execution.outcome import ExecutionResult
+from planner.execution.state import RunState
+
+
+@dataclass(slots=True)
+class Active:
+    """A run that this process advances."""
+
+    start: Start
+    state: RunState
+    runner: asyncio.Task[ExecutionResult]
+    aborted: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: int = 0
+    """Callers that wait for it; when the last is cancelled, so is the run."""
+    handed_back: bool = False
+    """Whether it was left to other processes."""
+
+    def abort(self) -> None:
+        """Give the run up: it was stopped and does not end, because its store does not answer."""
+        self.runner.cancel()
+        self.aborted.set()
+
+    async def hand_back(self, grace: float) -> None:
+        """Begin no further action, give those that work `grace` seconds, and leave the rest of the run to others."""
+        self.handed_back = True
+        self.state.gates.run.shut()
+        await self.state.inner.idle(grace)
+        if self.state.acknowledgements is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER):
+                    await self.state.acknowledgements.idle()
+        self.runner.cancel()
+        await asyncio.wait({self.runner})
+
+    async def ended(self) -> bool:
+        """Wait until the run has ended, or was given up; return which."""
+        aborted = asyncio.create_task(self.aborted.wait())
+        try:
+            await asyncio.wait({self.runner, aborted}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            aborted.cancel()
+        return self.runner.done() and not self.runner.cancelled()
+
+
+@dataclass(slots=True)
+class Entering:
+    """A run id that calls of this process are about to take up, one after the other."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    callers: int = 0
+    cancelled: bool = False
+    """It was cancelled meanwhile."""

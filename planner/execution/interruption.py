@@ -1,0 +1,47 @@
+"""What becomes of a run that this process can advance no further."""
+
+from planner.errors import LeaseLost, RunConflict
+from planner.execution.keeper import News
+from planner.execution.request import RunRequest
+from planner.execution.run_writer import RunWriter
+from planner.execution.state import RunState
+from planner.execution.summary import not_advanced
+from storage.errors import CorruptRecord, Fenced, NewerRecord, StorageError, StorageUnavailable
+
+MOST_BROKEN = 5
+"""Executions in a row that an error of ours or of a foreign store ended; then the run is ended too."""
+BACK_IN = 1.0
+"""Seconds after which a run is due again that was interrupted."""
+
+
+def follow_lease(writer: RunWriter, state: RunState, request: RunRequest) -> None:
+    """Have a run recorded, and stopped when its lease is lost or somebody asks for it."""
+
+    def hear(news: News) -> None:
+        if news == "cancelled":
+            state.stop("cancelled", "it was cancelled", 0)
+        else:
+            state.break_off(LeaseLost(request.context.run_id))
+
+    state.check_lease = writer.hold.check
+    writer.bind(state, hear)
+
+
+async def break_off(request: RunRequest, writer: RunWriter, error: BaseException) -> None:
+    """Leave a run that cannot be advanced here now to others; what waiting does not mend ends it."""
+    if isinstance(error, LeaseLost | Fenced):
+        await writer.give_back(0.0)  # only tells the store that nobody died
+        return
+    final = isinstance(error, CorruptRecord | RunConflict) and not isinstance(error, NewerRecord)
+    if isinstance(error, Exception) and not isinstance(error, StorageUnavailable):
+        writer.spent.broken += 1
+        final = final or writer.spent.broken >= MOST_BROKEN
+    if not final:
+        await writer.give_back(BACK_IN if isinstance(error, Exception) else 0.0)
+        return
+    result = not_advanced(request, "failed", f"{type(error).__name__}: {error}")
+    writer.tell(result.errors[0])
+    try:
+        await writer.end(result)
+    except (StorageError, LeaseLost):
+        return  # the caller hears of the first error

@@ -1,0 +1,173 @@
+"""Leases are renewed from a thread of their own, so that an action that blocks the event loop does not lose them."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from time import monotonic
+from typing import Literal
+
+from planner.errors import LeaseLost
+from storage.errors import StorageError
+from storage.runs import RunStore
+
+logger = logging.getLogger("goalgraph")
+
+LEASE = 30.0
+"""Seconds that a lease runs without being renewed."""
+OWN = 0.9
+"""Share of a lease after which its holder stops by itself when it could not renew it."""
+BEAT = 0.5
+"""Seconds between two renewals, at most: a renewal also tells which runs somebody asked to stop."""
+
+News = Literal["lost", "cancelled"]
+OpenStore = Callable[[], AbstractAsyncContextManager[RunStore]]
+
+
+class Hold:
+    """The lease of this process on one run."""
+
+    def __init__(self, run_id: str, token: int, seconds: float, taken: float, tell: Callable[[News], None]) -> None:
+        self.run_id = run_id
+        self.token = token
+        self.lost = False
+        self.renewed = taken
+        """On the clock of `monotonic`: before the call that was answered, so never too late."""
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._tell = tell
+        self._told: set[News] = set()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the run is still ours to advance; also right after the whole process was stopped for a while."""
+        return not self.lost and monotonic() < self.renewed + OWN * self._seconds
+
+    def check(self) -> None:
+        """Make sure that the run is still ours.
+
+        Raises:
+            LeaseLost: it is not.
+        """
+        if not self.alive:
+            self.lost = True
+            raise LeaseLost(self.run_id)
+
+    def hear(self, news: News) -> None:
+        """Pass news on to the loop of the run, once; from any thread."""
+        if news == "lost":
+            self.lost = True
+        if news not in self._told:
+            self._told.add(news)
+            try:
+                self._loop.call_soon_threadsafe(self._tell, news)
+            except RuntimeError:  # the loop is closed, and with it the run
+                self.lost = True
+
+
+class LeaseKeeper:
+    """Renews the leases of all runs that this process advances.
+
+    Args:
+        open_store: Opens a store with connections of its own, in the loop of the thread. Without it leases are not
+            renewed: for a store that lives and ends with this process.
+        seconds: How long a lease runs.
+    """
+
+    def __init__(self, open_store: OpenStore | None, seconds: float = LEASE) -> None:
+        self.seconds = seconds if open_store is not None else float("inf")
+        self._open = open_store
+        self._beat = min(BEAT, seconds / 3)
+        self._holds: dict[str, Hold] = {}
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing = asyncio.Event()
+
+    def hold(self, run_id: str, token: int, taken: float, tell: Callable[[News], None]) -> Hold:
+        """Keep a lease that was `taken` at this moment of `monotonic`; `tell` hears in this loop what becomes of it."""
+        hold = self._holds[run_id] = Hold(run_id, token, self.seconds, taken, tell)
+        if self._open is not None and self._thread is None:
+            started = threading.Event()
+            self._thread = threading.Thread(target=self._run, args=(started,), name="goalgraph-leases", daemon=True)
+            self._thread.start()
+            started.wait()
+        return hold
+
+    def drop(self, hold: Hold) -> None:
+        """Renew no longer."""
+        if self._holds.get(hold.run_id) is hold:
+            del self._holds[hold.run_id]
+
+    @property
+    def held(self) -> int:
+        """How many runs this process advances."""
+        return len(self._holds)
+
+    def close(self) -> None:
+        """End the thread; leases that are still held run out."""
+        thread, self._thread = self._thread, None
+        if thread is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._closing.set)
+            thread.join()
+
+    def _run(self, started: threading.Event) -> None:
+        with asyncio.Runner() as runner:
+            self._loop = runner.get_loop()
+            self._closing = asyncio.Event()
+            started.set()
+            runner.run(self._keep())
+
+    async def _keep(self) -> None:
+        """Renew until closed; a store that does not answer is opened anew."""
+        while not self._closing.is_set():
+            try:
+                async with AsyncExitStack() as exits:
+                    async with asyncio.timeout(self.seconds / 3):
+                        store = await exits.enter_async_context(self._open_store())
+                    while not self._closing.is_set():
+                        await self._renew(store)
+                        await self._pause()
+            except (StorageError, OSError, TimeoutError) as error:
+                logger.warning("leases cannot be renewed now: %s", error or "no answer in time")
+                self._stop_late()
+                await self._pause()
+
+    def _open_store(self) -> AbstractAsyncContextManager[RunStore]:
+        if self._open is None:
+            raise AssertionError("the thread is started only where there is something to renew")
+        return self._open()
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._beat):
+                await self._closing.wait()
+
+    async def _renew(self, store: RunStore) -> None:
+        """Prolong what is held, and pass on what was heard."""
+        holds = dict(self._holds)
+        if not holds:
+            return
+        asked = monotonic()
+        try:
+            async with asyncio.timeout(self.seconds / 3):
+                states = await store.renew({run_id: hold.token for run_id, hold in holds.items()}, self.seconds)
+        except (StorageError, TimeoutError) as error:
+            logger.info("leases could not be renewed: %s", error or "no answer in time")
+            self._stop_late()
+            return
+        for run_id, state in states.items():
+            hold = holds[run_id]
+            if state == "lost":
+                hold.hear("lost")
+                continue
+            hold.renewed = asked
+            if state == "cancelled":
+                hold.hear("cancelled")
+        self._stop_late()
+
+    def _stop_late(self) -> None:
+        """Stop the runs whose lease may run out before it can be renewed."""
+        for hold in list(self._holds.values()):
+            if not hold.alive:
+                hold.hear("lost")

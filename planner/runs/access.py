@@ -1,0 +1,136 @@
+"""Reading runs as whoever asks may see them, and turning their records back into what can be run."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import SecretStr
+
+from planner.context import RequestIdentity
+from planner.errors import RunNotFound, UnknownAction
+from planner.execution import RunRecord, Runs
+from planner.execution.executor import PlanExecutor
+from planner.execution.outcome import ExecutionResult, PendingInterrupt
+from planner.execution.people import may_answer, read_question
+from planner.execution.read_result import result_of_record
+from planner.execution.recorded import Incomplete, read_request
+from planner.execution.request import RunRequest
+from planner.execution.run_log import RunStores
+from planner.execution.run_records import read_run
+from planner.plan import CandidatePlan, resolve_step
+from storage.errors import CorruptRecord, NewerRecord, StorageError
+
+SecretProvider = Callable[[str, RunRecord], Awaitable[SecretStr | None] | SecretStr | None]
+"""Gives the secret that a run was given under a name, or `None` when it has none."""
+
+
+class RunAccess:
+    """The runs of a store.
+
+    Args:
+        stores: Where they are.
+        executor: Whose catalog, checkpoints and blobs they are run with.
+        secrets: Asked for secrets, which no record holds, when a run is taken up in another process.
+        resources: What parameters marked `Resource("name")` receive.
+    """
+
+    def __init__(
+        self,
+        stores: RunStores,
+        executor: PlanExecutor,
+        secrets: SecretProvider | None = None,
+        resources: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.stores = stores
+        self.executor = executor
+        self.runs = Runs(stores.records, stores.codec)
+        self._secrets = secrets
+        self._resources = resources or {}
+
+    async def any(self, run_id: str) -> RunRecord | None:
+        """Return a run, whoever it belongs to.
+
+        Raises:
+            CorruptRecord: it cannot be read; `NewerRecord` when a newer version wrote it.
+        """
+        entry = await self.stores.records.latest("run", run_id)
+        return None if entry is None else read_run(entry, self.stores.codec)
+
+    async def record(self, run_id: str, identity: RequestIdentity) -> RunRecord:
+        """Return a run of whoever asks, or one that asks them something.
+
+        Raises:
+            RunNotFound: there is none, or it is somebody else's.
+        """
+        found = await self.any(run_id)
+        if found is None or found.org_id != identity.org_id:
+            raise RunNotFound(run_id)
+        owner = owner_of(found)
+        asked = any(may_answer(question, identity, owner) for question in open_questions(found))
+        if found.user_id != identity.user_id and not asked:
+            raise RunNotFound(run_id)
+        return found
+
+    async def is_ours(self, run_id: str) -> bool:
+        """Say whether this process can advance a run: it knows its actions, and can read its record."""
+        try:
+            record = await self.any(run_id)
+            if record is None or record.ended:
+                return record is not None  # one that has ended meanwhile needs only to be let go
+            plan = CandidatePlan.from_dict(record.plan)
+            return all(resolve_step(step, self.executor.catalog).call is not None for step in plan.steps)
+        except (UnknownAction, NewerRecord, CorruptRecord, ValueError):
+            return False
+
+    async def request(self, record: RunRecord, given: Mapping[str, Any] | None = None) -> RunRequest:
+        """Return what a run was started with.
+
+        Args:
+            record: The run's.
+            given: Inputs that the record does not hold.
+
+        Raises:
+            Incomplete: one of these is neither given nor had from the provider.
+        """
+        known = dict(given or {})
+        while True:
+            try:
+                request = await read_request(record, known, self.executor.blobs, self.executor.catalog.codecs)
+                return replace(request, context=replace(request.context, resources=self._resources))
+            except Incomplete as error:
+                found = {name: await self._secret(name, record) for name in error.names}
+                if self._secrets is None or any(secret is None for secret in found.values()):
+                    raise
+                known |= found
+
+    async def result(self, run_id: str) -> ExecutionResult:
+        """Return what became of a run that has ended: from its checkpoints, or from its record where these are gone.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        record = await self.any(run_id)
+        if record is None:
+            raise RunNotFound(run_id)
+        try:
+            return await self.executor.execute(await self.request(record))
+        except (Incomplete, StorageError, UnknownAction):
+            return result_of_record(record)
+
+    async def _secret(self, name: str, record: RunRecord) -> SecretStr | None:
+        answer = None if self._secrets is None else self._secrets(name, record)
+        return await answer if inspect.isawaitable(answer) else answer
+
+
+def owner_of(record: RunRecord) -> RequestIdentity:
+    """Return whose run it is."""
+    return RequestIdentity(user_id=record.user_id, org_id=record.org_id)
+
+
+def open_questions(record: RunRecord) -> Sequence[PendingInterrupt]:
+    """Return what a run asks and has no answer to."""
+    if record.ended:
+        return ()
+    asked = (read_question(one["id"], one["value"], one["step_id"]) for one in record.questions)
+    return [question for question in asked if question.id not in record.answers]

@@ -1,0 +1,138 @@
+"""Delivers the durable callbacks of runs that have ended: at least once, by whichever process lives."""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import httpx
+
+from planner.execution import ExecutionResult
+from storage.errors import StorageError
+from storage.runs import Call, CallOutbox
+
+logger = logging.getLogger("goalgraph")
+
+OnComplete = Callable[[ExecutionResult], Awaitable[Any] | Any]
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
+"""Seconds before a delivery is tried again, doubled each time."""
+MOST_ATTEMPTS = 10
+"""Then a person has to look at it."""
+CLAIMED = 10
+
+
+class UnknownCallback(LookupError):
+    """No function is registered here under the name of a callback; another process may have it."""
+
+
+class Notifier:
+    """Looks for callbacks that are due, and delivers them.
+
+    Args:
+        outbox: Where they are.
+        result: Gives the result of a run that has ended.
+        registered: Functions by the name under which runs ask for them; they are called with the result.
+        every: Seconds between two looks.
+        timeout: Seconds that one delivery may take.
+    """
+
+    def __init__(
+        self,
+        outbox: CallOutbox,
+        result: Callable[[str], Awaitable[ExecutionResult]],
+        registered: Mapping[str, OnComplete],
+        *,
+        every: float,
+        timeout: float,
+    ) -> None:
+        self.registered = dict(registered)
+        self._outbox = outbox
+        self._result = result
+        self._every = every
+        self._timeout = timeout
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+
+    def start(self) -> None:
+        """Look again and again, until closed."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._work(), name="goalgraph-notifier")
+
+    def wake(self) -> None:
+        """Look now."""
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Look no more; what is being delivered is delivered again by somebody."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def deliver(self) -> int:
+        """Deliver what is due now, and return how many were.
+
+        Raises:
+            StorageUnavailable: the store does not answer.
+        """
+        calls = await self._outbox.claim(CLAIMED, 2 * self._timeout)
+        await asyncio.gather(*(self._deliver(call) for call in calls))
+        return len(calls)
+
+    async def _work(self) -> None:
+        while True:
+            delivered = 0
+            try:
+                delivered = await self.deliver()
+            except (StorageError, OSError) as error:
+                logger.info("callbacks cannot be looked for now: %s", error)
+            if delivered == CLAIMED:
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._every):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    async def _deliver(self, call: Call) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._send(call)
+        except Exception as error:  # noqa: BLE001 - whatever a callback or a server does is a failed delivery
+            told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            dead = call.attempts + 1 >= MOST_ATTEMPTS
+            pause = min(FIRST_PAUSE * 2**call.attempts, LONGEST_PAUSE)
+            logger.warning("callback %s of run %s failed: %s", call.target, call.run_id, told)
+            await self._outbox.settle(call, retry_in=pause, error=told, dead=dead)
+        else:
+            await self._outbox.settle(call)
+
+    async def _send(self, call: Call) -> None:
+        """Call a function, or post to a URL."""
+        url = call.target.startswith(("http://", "https://"))
+        function = None if url else self.registered.get(call.target)
+        if function is None and not url:
+            raise UnknownCallback(f"no callback is registered as {call.target!r} in the process that looked last")
+        result = await self._result(call.run_id)
+        if function is not None:
+            answer = function(result)
+            if inspect.isawaitable(answer):
+                await answer
+            return
+        async with httpx.AsyncClient(timeout=self._timeout, follow_redirects=False) as client:
+            answer = await client.post(call.target, json=_payload(result), headers={"webhook-id": call.id})
+            answer.raise_for_status()
+
+
+def _payload(result: ExecutionResult) -> dict[str, Any]:
+    """Return what a URL is told: how the run ended; its outputs are asked for by its id."""
+    errors = [event.error for event in result.errors if event.error]
+    return {
+        "run_id": result.run_id,
+        "plan_id": result.plan_id,
+        "status": result.status,
+        "ok": result.ok,
+        "errors": errors,
+    }

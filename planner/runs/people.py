@@ -1,0 +1,84 @@
+"""What people say to a run: answers to its questions, and decisions about what may or may not have happened."""
+
+from typing import Any, Literal
+
+from planner.context import RequestIdentity
+from planner.errors import NotEntitled, NotWaiting, RunEnded, UnknownQuestion
+from planner.execution.outcome import PendingInterrupt
+from planner.execution.people import check_answer, may_answer
+from planner.execution.run_fields import answer_field
+from planner.execution.run_records import ANSWER, RunRecord
+from planner.runs.access import RunAccess, open_questions, owner_of
+
+WHILE = frozenset({"waiting", "running"})
+"""Statuses in which an answer counts: another one may just have been given."""
+
+
+async def give_answer(
+    access: RunAccess, run_id: str, value: Any, question: str | None, identity: RequestIdentity
+) -> None:
+    """Answer a question of a run; without an id, the only one there is.
+
+    Raises:
+        RunNotFound: there is no such run for `identity`. RunEnded: it has ended. NotWaiting: it asks nothing now.
+        UnknownQuestion: it does not ask that, or asks several and none is named.
+        NotEntitled: somebody else has to answer.
+        InvalidAnswer: the answer is not of the form that is asked for.
+    """
+    record = await access.record(run_id, identity)
+    asked = open_questions(record)
+    if not asked:
+        raise _not_asking(record)
+    ids = [one.id for one in asked]
+    if question is None and len(asked) > 1:
+        raise UnknownQuestion("", ids)
+    found = next((one for one in asked if question in (None, one.id)), None)
+    if found is None:
+        raise UnknownQuestion(question or "", ids)
+    await _tell(access, record, found, value, identity)
+
+
+async def give_decision(
+    access: RunAccess,
+    run_id: str,
+    step_id: str,
+    decision: Literal["retry", "succeeded", "failed"],
+    *,
+    value: Any,
+    error: str,
+    identity: RequestIdentity,
+) -> None:
+    """Say what became of a step that was in flight when its process died. Raises: as `give_answer`."""
+    record = await access.record(run_id, identity)
+    asked = [one for one in open_questions(record) if one.kind == "unknown"]
+    if not asked:
+        raise _not_asking(record)
+    found = next((one for one in asked if step_id in (one.step_id, one.id)), None)
+    if found is None:
+        raise UnknownQuestion(step_id, [one.step_id for one in asked])
+    said: dict[str, Any] = {"decision": decision}
+    if decision == "succeeded":
+        said["value"] = value
+    if decision == "failed" and error:
+        said["error"] = error
+    await _tell(access, record, found, said, identity)
+
+
+async def _tell(
+    access: RunAccess, record: RunRecord, question: PendingInterrupt, value: Any, identity: RequestIdentity
+) -> None:
+    if not may_answer(question, identity, owner_of(record)):
+        raise NotEntitled(question.id, question.roles)
+    said = answer_field(check_answer(question, value), access.stores.codec)
+    if await access.stores.live.tell(record.id, f"{ANSWER}{question.id}", said, at_most=WHILE):
+        return
+    now = await access.record(record.id, identity)
+    if question.id in now.answers:
+        raise NotWaiting(record.id, f"{question.id!r} has been answered already, and the first answer counts")
+    raise _not_asking(now)
+
+
+def _not_asking(record: RunRecord) -> RunEnded | NotWaiting:
+    if record.ended:
+        return RunEnded(record.id, record.status)
+    return NotWaiting(record.id, record.status)

@@ -1,0 +1,425 @@
+"""`RunService`: starts runs, finds them again from any process, and does with them what people ask for."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+from weakref import WeakValueDictionary
+
+from langchain_core.utils.uuid import uuid7
+
+from planner.context import RequestIdentity
+from planner.errors import RunConflict, RunEnded, RunHeld, RunNotEnded, RunNotFound
+from planner.execution import ExecutionResult, Found, RunEvent, RunRecord, RunRequest, RunStatus
+from planner.execution.active import Active
+from planner.execution.executor import PlanExecutor
+from planner.execution.history import read_history
+from planner.execution.outcome import PendingInterrupt
+from planner.execution.recorded import again
+from planner.execution.run_fields import callback_failed
+from planner.execution.run_log import RunLog
+from planner.runs.access import RunAccess, SecretProvider, open_questions
+from planner.runs.admission import Admission
+from planner.runs.driving import Driver, Relay
+from planner.runs.engine import ExecutionEngine, LocalEngine
+from planner.runs.following import follow
+from planner.runs.handle import BackgroundExecutionHandle, OnComplete
+from planner.runs.notifier import Notifier
+from planner.runs.people import give_answer, give_decision
+from planner.runs.stopping import ask_to_stop
+from planner.runs.sweeper import Sweeper
+from storage.errors import StorageError
+
+logger = logging.getLogger("goalgraph")
+
+NEVER = 10 * 365 * 86_400.0
+"""Seconds until a copy of a run is due that nobody has begun."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPolicy:
+    """How a process takes part in advancing runs."""
+
+    advance: bool = True
+    """Whether it takes up runs that are due; a process that only starts or looks at runs does not."""
+    slots: int = 100
+    """Runs that it advances at the same time, at most; those that it is asked to run itself are not counted."""
+    sweep: float = 1.0
+    """Seconds between two looks for runs that are due."""
+    grace: float = 5.0
+    """Seconds that working actions may take to finish when the process stops advancing."""
+    lease: float = 30.0
+    """Seconds after which another process may take a run over whose holder is not heard of."""
+    survive: bool = True
+    """Whether runs outlive the process, so that closing leaves them to others instead of cancelling them."""
+
+
+class RunService:
+    """The runs of one planner.
+
+    Args:
+        executor: Advances them; it has a log.
+        policy: How this process takes part.
+        engine: Wakes somebody up to advance a run; by default this process does it.
+        callbacks: Functions that a run may name as its durable callback.
+        secrets: Gives the secrets of runs that are taken up from another process.
+        resources: What parameters marked `Resource("name")` receive.
+    """
+
+    def __init__(
+        self,
+        executor: PlanExecutor,
+        *,
+        policy: RunPolicy | None = None,
+        engine: ExecutionEngine | None = None,
+        callbacks: Mapping[str, OnComplete] | None = None,
+        secrets: SecretProvider | None = None,
+        resources: Mapping[str, Any] | None = None,
+    ) -> None:
+        if executor.log is None:
+            raise ValueError("runs are kept in a store; give the executor one")
+        self.policy = policy or RunPolicy()
+        self.limits = executor.limits
+        self.engine: ExecutionEngine = engine or LocalEngine()
+        self.log: RunLog = executor.log
+        self._executor = executor
+        self.access = RunAccess(self.log.stores, executor, secrets, resources)
+        live, sweep = self.log.stores.live, self.policy.sweep
+        self.driver = Driver(self.access)
+        self.sweeper = Sweeper(
+            live,
+            mine=self.access.is_ours,
+            take_up=self.engine.submit,
+            every=sweep,
+            put_off=max(5.0, 2 * sweep),
+            room=lambda: self.policy.slots - len(executor.active),
+        )
+        patience = self.limits.callback_timeout.total_seconds()
+        self.notifier = Notifier(live, self.access.result, callbacks or {}, every=sweep, timeout=patience)
+        self._admission = Admission(live, self.limits)
+        self._handles: WeakValueDictionary[str, BackgroundExecutionHandle] = WeakValueDictionary()
+        self._going: dict[asyncio.Task[Any], BackgroundExecutionHandle | None] = {}
+        """What is under way, and on which handle: nothing is left to the garbage collector."""
+        self._opened = False
+
+    # ------------------------------------------------------------------------------------------------- opening, closing
+
+    async def open(self) -> None:
+        """Begin to take part: take up what is due now, and look for it from time to time."""
+        if self._opened:
+            return
+        self._opened = True
+        if self.policy.advance:
+            await self.engine.start(self.driver.advance)
+            self.sweeper.start()
+            self.notifier.start()
+
+    async def aclose(self) -> None:
+        """Advance nothing more: what goes on is left to other processes, or cancelled where it would die with this one.
+
+        Actions that work now have `policy.grace` seconds to finish.
+        """
+        self.driver.closing = self.policy.survive
+        await self.sweeper.close()
+        if self.policy.survive:
+            left = self._executor.active
+            await self._executor.hand_back(self.policy.grace)
+            if left:
+                logger.info("%d runs go on when a process with their actions is there: %s", len(left), ", ".join(left))
+        else:
+            for handle in set(filter(None, self._going.values())):
+                handle.cancel()
+        while self._going:
+            await asyncio.wait(set(self._going))
+        await self.engine.stop()
+        await self.notifier.close()
+        await asyncio.to_thread(self._executor.close)
+
+    async def recover(self) -> int:
+        """Take up the runs that are due and can be run here: their process died, or they were answered.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            StorageUnavailable: the store does not answer.
+        """
+        await self.open()
+        return await self.sweeper.recover()
+
+    def hold(self, task: "asyncio.Task[Any]", handle: BackgroundExecutionHandle | None = None) -> None:
+        """Keep a task until it is done, and its handle with it."""
+        self._going[task] = handle
+        task.add_done_callback(lambda done: self._going.pop(done, None))
+
+    # ---------------------------------------------------------------------------------------------------------- running
+
+    async def execute(self, request: RunRequest) -> ExecutionResult:
+        """Run a plan and return what became of it; when another process advances it, wait for that one.
+
+        Raises:
+            RunConflict: the id is that of another run. TooManyRuns: there are as many as may be.
+            RunNotRecorded: the store does not take the record, so nothing was started.
+        """
+        if request.dry_run:
+            return await self._executor.execute(request)
+        await self.open()
+        await self._admission.check(request.context.identity.org_id)
+        return await self.driver.settle(_relayed(request))
+
+    async def start(
+        self, request: RunRequest, on_complete: OnComplete | str | None = None
+    ) -> BackgroundExecutionHandle:
+        """Run a plan in the background; when this returns, the run is recorded.
+
+        Args:
+            request: What is to be run.
+            on_complete: Called with the result, exactly once while this process lives; or the name of a registered
+                callback or a URL, which is told at least once by whichever process lives.
+
+        Raises:
+            Exception: as `execute`.
+        """
+        await self.open()
+        run_id = request.context.run_id
+        known = self._handles.get(run_id)
+        if known is not None and known.plan_id != request.plan.id:
+            raise RunConflict(f"run {run_id!r} was started with another plan ({known.plan_id}); use a new exec_id")
+        durable = (on_complete,) if isinstance(on_complete, str) else ()
+        if known is not None and not known.done() and known.status() != "waiting":
+            if durable:
+                await self.log.stores.live.add(run_id, durable[0])
+        else:
+            await self._admission.check(request.context.identity.org_id)
+            known = await self._begin(request, durable)
+        if callable(on_complete):
+            known.attach(on_complete)
+        known.follow()
+        return known
+
+    async def _begin(self, request: RunRequest, calls: Sequence[str]) -> BackgroundExecutionHandle:
+        """Have a run advanced here, or by whoever the engine wakes up."""
+        request = _relayed(request)
+        if self.engine.local:
+            try:
+                begun = await self._executor.begin(request, calls)
+            except RunHeld:
+                begun = None
+            if isinstance(begun, ExecutionResult):
+                return self._handle(request, begun.status, result=begun)
+            return self._handle(request, "running", active=begun)
+        refused = await self._executor.check(request)
+        if refused is not None:
+            return self._handle(request, refused.status, result=refused)
+        await self.log.submit(request, calls=calls)
+        await self._submit(request.context.run_id)
+        return self._handle(request, "pending")
+
+    def _handle(
+        self,
+        request: RunRequest,
+        status: RunStatus,
+        *,
+        active: Active | None = None,
+        result: ExecutionResult | None = None,
+    ) -> BackgroundExecutionHandle:
+        context = request.context
+        handle = BackgroundExecutionHandle(
+            self,
+            context.run_id,
+            request.plan.id,
+            context.identity,
+            status,
+            request=request,
+            active=active,
+            result=result,
+        )
+        self._handles[handle.id] = handle
+        return handle
+
+    async def _submit(self, run_id: str) -> None:
+        """Wake somebody up; when that fails, the sweeper finds the run."""
+        try:
+            await self.engine.submit(run_id)
+        except Exception as error:  # noqa: BLE001 - any engine may be behind the protocol, and none is relied on
+            logger.warning("run %s could not be handed to the engine, and waits to be found: %s", run_id, error)
+
+    # ---------------------------------------------------------------------------------------------------------- finding
+
+    async def get(self, run_id: str, identity: RequestIdentity) -> BackgroundExecutionHandle:
+        """Return the handle on a run, in whichever process it was started.
+
+        Raises:
+            RunNotFound: there is no such run for `identity`.
+        """
+        await self.open()
+        record = await self.access.record(run_id, identity)
+        known = self._handles.get(run_id)
+        if known is None:
+            known = BackgroundExecutionHandle(self, run_id, record.plan_id, identity, record.status)
+            self._handles[run_id] = known
+        return known
+
+    async def list(self, identity: RequestIdentity, **asked: Any) -> Found[RunRecord]:
+        """Return runs; see `Runs.list`."""
+        return await self.access.runs.list(identity, **asked)
+
+    async def record(self, run_id: str, identity: RequestIdentity) -> RunRecord:
+        """Return the record of a run. Raises: as `get`."""
+        return await self.access.record(run_id, identity)
+
+    async def questions(self, run_id: str, identity: RequestIdentity) -> Sequence[PendingInterrupt]:
+        """Return what a run asks now. Raises: as `get`."""
+        return open_questions(await self.access.record(run_id, identity))
+
+    def events(self, run_id: str, identity: RequestIdentity, *, after: int = 0) -> AsyncIterator[RunEvent]:
+        """Follow the events of a run until it has ended. Raises: as `get`, when it is iterated."""
+        return follow(self.access.runs, run_id, identity, after=after)
+
+    # -------------------------------------------------------------------------------------------- what people ask for
+
+    async def cancel(self, run_id: str, identity: RequestIdentity) -> Literal["asked", "ended"]:
+        """Ask a run to stop, wherever it is advanced.
+
+        Returns:
+            `ended` when it had not been begun, so that it is over now; otherwise whoever has it stops it.
+
+        Raises:
+            RunNotFound: there is no such run for `identity`. RunEnded: it has ended.
+        """
+        record = await self.access.record(run_id, identity)
+        if record.ended:
+            raise RunEnded(run_id, record.status)
+        self._executor.cancel(run_id)
+        answer = await ask_to_stop(self.access, record)
+        if answer == "over":
+            raise RunEnded(run_id, (await self.access.record(run_id, identity)).status)
+        if answer == "asked":
+            await self._submit(run_id)
+        self.notifier.wake()
+        return answer
+
+    def stop(self, run_id: str, identity: RequestIdentity) -> None:
+        """As `cancel`, without waiting; what it raises is logged."""
+
+        async def work() -> None:
+            try:
+                await self.cancel(run_id, identity)
+            except (RunEnded, RunNotFound):
+                return
+            except StorageError as error:
+                logger.warning("run %s could not be asked to stop: %s", run_id, error)
+
+        self._executor.cancel(run_id)
+        self.hold(asyncio.create_task(work(), name=f"goalgraph-stop-{run_id}"))
+
+    async def note(self, run_id: str, error: BaseException) -> None:
+        """Record that a callback failed; the run is as it was."""
+        change = callback_failed(run_id, error, self.log.stores.codec)
+        try:
+            await self.log.stores.records.append(change)
+        except StorageError as failure:
+            logger.warning("run %s: that its callback failed could not be recorded: %s", run_id, failure)
+
+    async def answer(self, run_id: str, value: Any, *, question: str | None = None, identity: RequestIdentity) -> None:
+        """Answer a question of a run, which then goes on. Raises: see `give_answer`."""
+        await give_answer(self.access, run_id, value, question, identity)
+        await self._submit(run_id)
+
+    async def decide(
+        self,
+        run_id: str,
+        step_id: str,
+        decision: Literal["retry", "succeeded", "failed"],
+        *,
+        value: Any = None,
+        error: str = "",
+        identity: RequestIdentity,
+    ) -> None:
+        """Say what became of a step that was in flight when its process died. Raises: see `give_answer`."""
+        await give_decision(self.access, run_id, step_id, decision, value=value, error=error, identity=identity)
+        await self._submit(run_id)
+
+    async def resume(
+        self, run_id: str, *, user_inputs: Mapping[str, Any] | None = None, identity: RequestIdentity
+    ) -> None:
+        """Have a live run taken up now; with inputs that its record does not hold, in this process.
+
+        Raises:
+            RunNotFound: there is no such run for `identity`. RunEnded: it has ended.
+        """
+        record = await self.access.record(run_id, identity)
+        if record.ended:
+            raise RunEnded(run_id, record.status)
+        if not user_inputs:
+            await self._submit(run_id)
+            return
+        request = await self.access.request(record, user_inputs)
+        task = asyncio.create_task(self.driver.settle(request), name=f"goalgraph-resume-{run_id}")
+        self.hold(task)
+
+    async def retry(self, run_id: str, *, identity: RequestIdentity) -> BackgroundExecutionHandle:
+        """Begin a run anew that failed or was cancelled: outcomes that still hold are kept, what was undone runs again.
+
+        Raises:
+            RunNotFound: there is no such run for `identity`. RunNotEnded: it is live. RunEnded: it succeeded.
+        """
+        return await self._again(run_id, identity)
+
+    async def undo_again(self, run_id: str, *, identity: RequestIdentity) -> BackgroundExecutionHandle:
+        """Call the undos again that failed, and nothing else. Raises: as `retry`."""
+        return await self._again(run_id, identity, undo_again=True)
+
+    async def _again(
+        self, run_id: str, identity: RequestIdentity, *, undo_again: bool = False
+    ) -> BackgroundExecutionHandle:
+        await self.open()
+        record = await self.access.record(run_id, identity)
+        if not record.ended:
+            raise RunNotEnded(run_id, record.status)
+        if record.status == "succeeded":
+            raise RunEnded(run_id, record.status)
+        request = await self.access.request(record)
+        history = await read_history(self._executor.checkpointer, run_id, record.attempt)
+        # without an end in its checkpoints it goes on where it was, as the same attempt
+        attempt = record.attempt if history.start is not None and history.final is None else record.attempt + 1
+        request = replace(request, attempt=attempt, undo_again=undo_again)
+        await self.log.submit(request, again=True)
+        await self._submit(run_id)
+        return self._handle(request, "pending")
+
+    async def rerun(
+        self,
+        run_id: str,
+        *,
+        user_inputs: Mapping[str, Any] | None = None,
+        exec_id: str | None = None,
+        identity: RequestIdentity,
+    ) -> BackgroundExecutionHandle:
+        """Run the plan of a run again, as another run, with other inputs where they are given. Raises: as `start`."""
+        return await self.start(await self._another(run_id, user_inputs, exec_id, identity))
+
+    async def copy(
+        self, run_id: str, *, exec_id: str | None = None, identity: RequestIdentity
+    ) -> BackgroundExecutionHandle:
+        """Record another run of the same plan and inputs, which is begun by `resume`. Raises: as `start`."""
+        await self.open()
+        request = await self._another(run_id, None, exec_id, identity)
+        await self.log.submit(request, due_in=NEVER)
+        return self._handle(request, "pending")
+
+    async def _another(
+        self, run_id: str, user_inputs: Mapping[str, Any] | None, exec_id: str | None, identity: RequestIdentity
+    ) -> RunRequest:
+        record = await self.access.record(run_id, identity)
+        before = await self.access.request(record, user_inputs)
+        context = replace(before.context, run_id=exec_id or str(uuid7()))
+        return again(before, context, user_inputs)
+
+
+def _relayed(request: RunRequest) -> RunRequest:
+    """Return the request with a listener that is told each event once, wherever the run is advanced."""
+    if request.on_event is None or isinstance(request.on_event, Relay):
+        return request
+    return replace(request, on_event=Relay(request.on_event))

@@ -1,0 +1,483 @@
+"""Undoing a run that failed or was cancelled: the nine rules of durable.md section 4, each with a test."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Annotated, Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import RetryPolicy
+from pydantic import SecretStr
+
+from planner.catalog import ActionCatalog, ActionContext, Resource, action
+from planner.context import RequestIdentity, RunContext
+from planner.errors import RegistrationError
+from planner.execution import ExecutionResult, RunRequest
+from planner.execution.outcome import RunStatus
+from planner.execution.state import RunState
+from planner.limits import Limits
+from tests.support.running import Runner, make_plan
+
+
+class Ledger:
+    """What was done and undone, in order, and actions that write to it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.broken: set[str] = set()
+        """Names whose undo fails."""
+        self.keys: list[str] = []
+
+    def actions(self) -> list[Any]:
+        once = RetryPolicy(max_attempts=2, initial_interval=0.001, jitter=False, retry_on=Exception)
+
+        @action(retry=once)
+        async def take_back(name: str, ctx: ActionContext) -> None:
+            self.lines.append(f"undo {name}")
+            self.keys.append(ctx.idempotency_key)
+            if name in self.broken:
+                raise RuntimeError(f"{name} stays")
+
+        @action(undo="take_back", effect="write")
+        async def do(name: str, uses: list[str] | None = None) -> str:
+            self.lines.append(f"do {name}")
+            return name
+
+        @action
+        async def look(name: str, uses: list[str] | None = None) -> str:
+            return name
+
+        @action
+        async def fail(uses: list[str] | None = None) -> str:
+            raise RuntimeError("no")
+
+        return [take_back, do, look, fail]
+
+    @property
+    def undone(self) -> list[str]:
+        return [line.removeprefix("undo ") for line in self.lines if line.startswith("undo ")]
+
+
+def step(name: str, *uses: str, action: str = "do", **more: Any) -> dict[str, Any]:
+    own = {} if action == "fail" else {"name": name}
+    return {"id": name, "action": action, "inputs": {**own, "uses": [f"${{{use}}}" for use in uses]}, **more}
+
+
+CHAIN = make_plan(step("a"), step("b", "a"), step("c", "b"), step("end", "c", action="fail"))
+
+
+def statuses(result: ExecutionResult) -> dict[str, str]:
+    return {step_id: undo.status for step_id, undo in result.compensation.items()}
+
+
+async def test_the_failure_stays_the_error_and_the_report_hangs_off_it() -> None:
+    """Rule 1: running, compensating, then failed; what was undone is listed, and told in order."""
+    ledger = Ledger()
+    runner = Runner(*ledger.actions())
+    result = await runner.run(CHAIN)
+
+    assert ("failed", False) == (result.status, result.compensation_failed)
+    assert "RuntimeError: no" in str(result.errors[0].error)
+    assert {"c": "undone", "b": "undone", "a": "undone"} == statuses(result)
+    assert ["compensation_start", *["compensation_success"] * 3, "failure"] == runner.phases()[-5:]
+
+
+async def test_the_status_is_told_while_it_compensates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 1: whoever records the run hears of it before the first undo."""
+    told: list[str] = []
+    ledger = Ledger()
+
+    def hear(status: RunStatus) -> None:
+        told.append(f"{status} after {len(ledger.undone)}")
+
+    original = RunState.__post_init__
+
+    def with_hook(state: RunState) -> None:
+        original(state)
+        state.on_status = hear
+
+    monkeypatch.setattr(RunState, "__post_init__", with_hook)
+    await Runner(*ledger.actions()).run(CHAIN)
+
+    assert ["compensating after 0"] == told
+
+
+async def test_steps_are_undone_in_the_reverse_order_of_completion() -> None:
+    """Rule 2: never before what used them, also through steps that have no undo."""
+    ledger = Ledger()
+    plan = make_plan(
+        step("a"), step("b", "a"), step("m", "b", action="look"), step("c", "m"), step("end", "c", action="fail")
+    )
+    await Runner(*ledger.actions()).run(plan)
+
+    assert ["c", "b", "a"] == ledger.undone
+
+
+async def test_independent_branches_are_undone_together() -> None:
+    """Rule 2: the undo of one does not wait for that of the other, and what both used comes last."""
+    both = asyncio.Barrier(2)
+    undone: list[str] = []
+
+    async def meet(name: str) -> None:
+        if name != "root":
+            async with asyncio.timeout(5):
+                await both.wait()
+        undone.append(name)
+
+    @action(undo=meet)
+    async def do(name: str, uses: list[str] | None = None) -> str:
+        return name
+
+    @action
+    async def fail(uses: list[str]) -> str:
+        raise RuntimeError("no")
+
+    plan = make_plan(step("root"), step("l", "root"), step("r", "root"), step("end", "l", "r", action="fail"))
+    result = await Runner(do, fail).run(plan)
+
+    assert ({"l", "r"}, "root", 3) == (set(undone[:2]), undone[2], len(undone))
+    assert not result.compensation_failed
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["compensates", "reported"])
+async def test_a_step_whose_outcome_is_not_known(knows: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """Rule 3: its undo is told so when it can do that; otherwise a person is."""
+    started, asked = asyncio.Event(), list[Any]()
+
+    def undo(outputs: Any, outcome: str, name: str) -> None:
+        asked.append((name, outputs, outcome))
+
+    @action(undo=undo, compensates_unknown=knows)
+    async def slow(name: str) -> str:
+        started.set()
+        await asyncio.Event().wait()
+        return name
+
+    runner = Runner(slow)
+    running = asyncio.create_task(runner.run(make_plan({"id": "s", "action": "slow", "inputs": {"name": "x"}})))
+    await started.wait()
+    runner.executor.cancel("run-1")
+    result = await running
+
+    assert "cancelled" == result.status
+    assert ([("x", None, "unknown")] if knows else []) == asked
+    assert ({"s": "undone"} if knows else {"s": "unknown"}) == statuses(result)
+    assert result.compensation_failed is not knows
+
+
+async def test_an_undo_gets_what_it_asks_for() -> None:
+    """Rule 4: inputs, outputs, the whole value, single ones by name, the context, resources; and its own key."""
+    seen: dict[str, Any] = {}
+
+    async def unbook(  # noqa: PLR0913, PLR0917 - everything there is
+        inputs: dict[str, Any],
+        outputs: dict[str, Any],
+        result: int,
+        outcome: str,
+        city: str,
+        nights: int,
+        ctx: ActionContext,
+        db: Annotated[object, Resource("db")],
+        other: str = "default",
+    ) -> None:
+        seen.update(locals())
+
+    @action(undo=unbook)
+    async def book(city: str, nights: int = 2) -> int:
+        return 41
+
+    ledger = Ledger()
+    booked = {"id": "b", "action": "book", "inputs": {"city": "${user.city}"}}
+    plan = make_plan(booked, {"id": "f", "action": "fail", "after": ["b"]})
+    result = await Runner(book, *ledger.actions()).run(plan, user_inputs={"city": "Ulm"}, resources={"db": "the db"})
+    ctx = seen.pop("ctx")
+    seen.pop("seen", None)
+
+    assert {"b": "undone"} == statuses(result), result.compensation
+    assert ("run-1:b:undo", 1, "b") == (ctx.idempotency_key, ctx.attempt, ctx.step_id)
+    assert {
+        "inputs": {"city": "Ulm"},
+        "outputs": {"result": 41},
+        "result": 41,
+        "outcome": "succeeded",
+        "city": "Ulm",
+        "nights": 2,
+        "db": "the db",
+        "other": "default",
+    } == seen
+
+
+async def test_an_undo_needs_the_same_rights_as_any_action() -> None:
+    """Rule 4: a named undo that the run's identity may not call is not called."""
+
+    @action(roles="admin")
+    async def unpay() -> None:
+        raise AssertionError
+
+    @action(undo="unpay", effect="external")
+    async def pay() -> str:
+        return "paid"
+
+    ledger = Ledger()
+    plan = make_plan({"id": "p", "action": "pay"}, {"id": "f", "action": "fail", "inputs": {"uses": ["${p}"]}})
+    result = await Runner(unpay, pay, *ledger.actions()).run(plan)
+
+    assert ("failed", "NotUndone") == (result.compensation["p"].status, result.compensation["p"].error_type)
+    assert "roles" in str(result.compensation["p"].error)
+
+
+async def test_an_undo_has_a_timeout_of_its_own_and_is_retried() -> None:
+    """Rule 4: a plain function three times, an action as it says."""
+    tries: list[int] = []
+
+    @action(timeout=0.02, retry=RetryPolicy(max_attempts=2, initial_interval=0.001, jitter=False))
+    async def hang(ctx: ActionContext) -> None:
+        tries.append(ctx.attempt)
+        if ctx.attempt == 1:
+            await asyncio.Event().wait()
+
+    @action(undo=hang)
+    async def do(name: str, uses: list[str]) -> str:
+        return name
+
+    runner = Runner(do, *[one for one in Ledger().actions() if one.__name__ == "fail"])
+    result = await runner.run(make_plan(step("a"), step("end", "a", action="fail")))
+
+    assert ([1, 2], "undone", 2) == (tries, result.compensation["a"].status, result.compensation["a"].attempts)
+    assert "AttemptTimeout" in str(next(event.error for event in runner.events if event.phase == "step_retry"))
+
+
+async def test_a_failing_undo_stops_no_other_and_is_recorded() -> None:
+    """Rule 5: with the step, the attempt, the error without secrets, and when."""
+    ledger = Ledger()
+    ledger.broken = {"b"}
+    runner = Runner(*ledger.actions())
+    result = await runner.run(CHAIN)
+    undo = result.compensation["b"]
+
+    assert ["c", "b", "b", "a"] == ledger.undone
+    assert {"c": "undone", "b": "failed", "a": "undone"} == statuses(result)
+    assert (2, "RuntimeError", "b stays") == (undo.attempts, undo.error_type, undo.error)
+    assert undo.at is not None
+    assert result.compensation_failed
+    assert ["RuntimeError: b stays"] == [one.error for one in runner.events if one.phase == "compensation_failure"]
+    assert "step 'end': RuntimeError: no" == result.errors[-1].error
+
+
+async def test_only_the_undos_that_failed_run_again() -> None:
+    """Rule 5: with the same keys; what was undone stays so, and the run has still failed."""
+    ledger, saver = Ledger(), InMemorySaver()
+    ledger.broken = {"b"}
+    runner = Runner(*ledger.actions(), saver=saver)
+    await runner.run(CHAIN)
+    ledger.broken, ledger.lines = set(), []
+    before = list(ledger.keys)
+    again = await Runner(*ledger.actions(), saver=saver).run(CHAIN, attempt=2, undo_again=True)
+    restored = await Runner(*ledger.actions(), saver=saver).run(CHAIN, attempt=2)
+
+    assert ["undo b"] == ledger.lines
+    assert before[1] == ledger.keys[-1] == "run-1:b:undo"
+    assert ("failed", False) == (again.status, again.compensation_failed)
+    assert {"c": "undone", "b": "undone", "a": "undone"} == statuses(again) == statuses(restored)
+
+
+async def test_a_cancelled_run_is_undone_when_the_policy_says_so() -> None:
+    """Rule 7: the step that was in flight declares no undo, so only what was done before it is taken back."""
+    for policy, undone in (("compensate", ["a"]), ("keep", [])):
+        ledger, started = Ledger(), asyncio.Event()
+
+        @action
+        async def slow(uses: list[str], started: Annotated[asyncio.Event, Resource("started")]) -> str:
+            started.set()
+            await asyncio.Event().wait()
+            return ""
+
+        runner = Runner(slow, *ledger.actions())
+        plan = make_plan(step("a"), {"id": "s", "action": "slow", "inputs": {"uses": ["${a}"]}})
+        running = asyncio.create_task(runner.run(plan, on_cancel=policy, resources={"started": started}))
+        await started.wait()
+        runner.executor.cancel("run-1")
+        result = await running
+
+        assert ("cancelled", undone) == (result.status, ledger.undone)
+
+
+async def test_a_deadline_and_a_budget_are_undone_like_a_failure() -> None:
+    """Rule 7: both are limits of the run."""
+
+    @action(cost=3, retry=RetryPolicy(max_attempts=2, initial_interval=0.001, jitter=False, retry_on=Exception))
+    async def dear(uses: list[str]) -> str:
+        raise RuntimeError("no")
+
+    @action
+    async def slow(uses: list[str]) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    for name, limits in (("dear", Limits(cost=4)), ("slow", Limits(run_timeout=timedelta(seconds=0.1)))):
+        ledger = Ledger()
+        plan = make_plan(step("a"), {"id": "d", "action": name, "inputs": {"uses": ["${a}"]}})
+        result = await Runner(dear, slow, *ledger.actions(), limits=limits).run(plan)
+
+        assert ("failed", ["a"]) == (result.status, ledger.undone)
+        assert "LimitExceeded" in str(result.errors[-1].error)
+
+
+async def test_a_broken_store_undoes_nothing() -> None:
+    """Rule 7: resuming mends it, so nothing is taken back."""
+
+    class Breaking(InMemorySaver):
+        async def aput_writes(self, *arguments: Any, **more: Any) -> None:
+            raise ConnectionError("gone")
+
+    ledger = Ledger()
+    with pytest.raises(ConnectionError):
+        await Runner(*ledger.actions(), saver=Breaking()).run(CHAIN)
+
+    assert [] == ledger.undone
+
+
+async def test_compensation_is_not_cancelled() -> None:
+    """Rule 7: a cancel that comes while it goes on changes neither the end nor what is undone."""
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def wait(name: str) -> None:
+        begun.set()
+        await go.wait()
+
+    @action(undo=wait)
+    async def do(name: str, uses: list[str]) -> str:
+        return name
+
+    runner = Runner(do, *[one for one in Ledger().actions() if one.__name__ == "fail"])
+    running = asyncio.create_task(runner.run(make_plan(step("a"), step("end", "a", action="fail"))))
+    await begun.wait()
+    runner.executor.cancel("run-1")
+    go.set()
+    result = await running
+
+    assert ("failed", {"a": "undone"}) == (result.status, statuses(result))
+
+
+async def test_nothing_is_undone_when_it_is_to_be_kept_or_succeeded() -> None:
+    """Rule 7: and an effect that nothing can undo is named when the rest is undone."""
+    ledger = Ledger()
+    kept = await Runner(*ledger.actions()).run(CHAIN, on_failure="keep")
+    fine = await Runner(*ledger.actions()).run(make_plan(step("a")))
+
+    @action(effect="external")
+    async def send(uses: list[str]) -> str:
+        return ""
+
+    plan = make_plan(
+        step("a"), {"id": "s", "action": "send", "inputs": {"uses": ["${a}"]}}, step("end", "s", action="fail")
+    )
+    left = await Runner(send, *ledger.actions()).run(plan)
+
+    assert ({}, {}, "failed", True) == (kept.compensation, fine.compensation, kept.status, fine.ok)
+    assert ({"a": "undone", "s": "left"}, ["a"]) == (statuses(left), ledger.undone)
+
+
+async def test_the_result_is_told_after_compensation() -> None:
+    """Rule 9: the run has no end before."""
+    ledger = Ledger()
+    runner = Runner(*ledger.actions())
+    await runner.run(CHAIN)
+
+    assert "failure" == runner.phases()[-1]
+    assert 1 == runner.phases().count("failure")
+
+
+async def test_items_are_undone_one_by_one_in_reverse() -> None:
+    """Of a mapped step that failed, those that succeeded; each with a key of its own."""
+    ledger = Ledger()
+
+    @action(undo="take_back")
+    async def each(name: str) -> str:
+        if name == "bad":
+            raise RuntimeError("no")
+        return name
+
+    plan = make_plan({"id": "m", "action": "each", "for_each": "${user.names}", "inputs": {"name": "${item}"}})
+    ledger.broken = {"y"}
+    saver = InMemorySaver()
+    inputs = {"names": ["x", "y", "bad"]}
+    failed = await Runner(each, *ledger.actions(), saver=saver).run(plan, user_inputs=inputs)
+
+    assert ["y", "y", "x"] == ledger.undone
+    assert ["run-1:m:undo:1", "run-1:m:undo:1", "run-1:m:undo:0"] == ledger.keys
+    assert ("failed", (1,)) == (failed.compensation["m"].status, tuple(failed.compensation["m"].items))
+
+    ledger.broken, ledger.lines = set(), []
+    again = await Runner(each, *ledger.actions(), saver=saver).run(plan, user_inputs=inputs, attempt=2, undo_again=True)
+    assert (["y"], "undone") == (ledger.undone, again.compensation["m"].status)
+
+
+def test_an_undo_that_cannot_be_called_is_refused_when_it_is_registered() -> None:
+    """Not when a run fails."""
+
+    @action(undo=lambda *names: None)
+    async def do(name: str) -> str:
+        return name
+
+    with pytest.raises(RegistrationError, match="no fixed name"):
+        ActionCatalog([do])
+
+
+async def test_a_secret_does_not_leave_through_the_error_of_an_undo() -> None:
+    """Neither in the report nor in the events."""
+
+    def leak(token: Any) -> None:
+        raise RuntimeError(f"refused {token.get_secret_value()}")
+
+    @action(undo=leak)
+    async def do(token: SecretStr) -> str:
+        return "x"
+
+    ledger = Ledger()
+    plan = make_plan(
+        {"id": "a", "action": "do", "inputs": {"token": "${user.token}"}},
+        {"id": "f", "action": "fail", "inputs": {"uses": ["${a}"]}},
+    )
+    actions = [one for one in ledger.actions() if one.__name__ == "fail"]
+    runner = Runner(do, *actions)
+    request: Mapping[str, Any] = {"token": SecretStr("hunter2")}
+    result = await runner.run(plan, user_inputs=request)
+
+    assert "failed" == result.compensation["a"].status
+    assert "hunter2" not in repr(result) + repr(runner.events)
+
+
+async def test_a_run_resumed_during_compensation_keeps_its_reason_and_its_identity() -> None:
+    """The decision is stored before the first undo: what is resumed without the cancel is cancelled all the same."""
+    ledger, saver, started = Ledger(), InMemorySaver(), asyncio.Event()
+
+    class Crash(BaseException):
+        pass
+
+    @action
+    async def slow(uses: list[str]) -> str:
+        started.set()
+        await asyncio.Event().wait()
+        return ""
+
+    plan = make_plan(step("a"), {"id": "s", "action": "slow", "inputs": {"uses": ["${a}"]}})
+    runner = Runner(slow, *ledger.actions(), saver=saver)
+    original = runner.catalog.get_action_by_name("take_back")
+    assert original is not None
+
+    async def crash(*_: Any) -> Any:
+        raise Crash
+
+    runner.catalog.add(replace(original, call=crash), replace=True)
+    running = asyncio.create_task(runner.run(plan))
+    await started.wait()
+    runner.executor.cancel("run-1")
+    with pytest.raises(Crash):
+        await running
+    request = RunRequest(plan=plan, context=RunContext(run_id="run-1", identity=RequestIdentity()))
+    result = await Runner(slow, *ledger.actions(), saver=saver).executor.execute(request)
+
+    assert ("cancelled", {"a": "undone"}, ["a"]) == (result.status, statuses(result), ledger.undone)
