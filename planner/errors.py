@@ -17,6 +17,7 @@ PlannerError
 ├── TooManyRuns (RuntimeError)                  a tenant, or everybody, has as many runs as are allowed
 ├── RunHeld (RuntimeError)                      another process advances the run
 ├── LeaseLost (RuntimeError)                    this process may advance the run no longer
+├── MissingSecrets (LookupError)                a run needs inputs again that its record does not hold
 ├── CallbackTimeout (TimeoutError)              an `on_complete` of this process took too long
 ├── RunEnded (RuntimeError)                     what is asked makes sense for a live run only
 ├── RunNotEnded (RuntimeError)                  what is asked makes sense only once the run has ended
@@ -164,6 +165,18 @@ class LeaseLost(PlannerError, RuntimeError):
     def __init__(self, run_id: str) -> None:
         super().__init__(f"run {run_id!r} is advanced elsewhere by now, or will be: its lease could not be renewed")
         self.run_id = run_id
+
+
+class MissingSecrets(PlannerError, LookupError):
+    """A run was given secrets, or what is no data, and neither is in its record."""
+
+    def __init__(self, run_id: str, names: Sequence[str]) -> None:
+        super().__init__(
+            f"run {run_id!r} was given {', '.join(names)}, which its record does not hold; give it again as a user "
+            "input, or open the planner with secrets="
+        )
+        self.run_id = run_id
+        self.names = list(names)
 
 
 class CallbackTimeout(PlannerError, TimeoutError):

@@ -3,20 +3,21 @@
 Each turns its keywords into one request and one context at once; below, only these two values travel.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from planner.context import NodeContext, RequestIdentity, RunContext, RunImportance, RunOrigin, RunVisibility
+from planner.context import RequestIdentity, RunContext, RunImportance, RunOrigin, RunVisibility
 from planner.drafting import ParsedInputs, PlanningContext, PlanResult
 from planner.events import ExecutionEventCallback, PlanningEventCallback
-from planner.execution import ExecutionResult, Found, RunRecord, RunRequest, RunStatus
+from planner.execution import ExecutionResult, RunRequest
 from planner.execution.request import OnFailure
 from planner.plan import CandidatePlan
+from planner.run_facade import RunFacade
 from planner.runs import BackgroundExecutionHandle, OnComplete
 
 
-class PlanningFacade(ABC):
+class PlanningFacade(RunFacade):
     """Planning and running, over whatever `plan_with_context`, `run` and `start` do."""
 
     @abstractmethod
@@ -56,31 +57,6 @@ class PlanningFacade(ABC):
     @abstractmethod
     async def start(self, request: RunRequest, on_complete: OnComplete | str | None) -> BackgroundExecutionHandle:
         """Run a plan in the background."""
-
-    @abstractmethod
-    async def get_run(self, run_id: str, *, identity: RequestIdentity | None = None) -> BackgroundExecutionHandle:
-        """Return the handle on a run, in whichever process it was started.
-
-        Raises:
-            RunNotFound: there is no such run of whoever asks.
-        """
-
-    @abstractmethod
-    async def list_runs(self, identity: RequestIdentity, **asked: Any) -> Found[RunRecord]:
-        """As `runs`, with everything said."""
-
-    @abstractmethod
-    async def recover(self) -> int:
-        """Take up now the runs that nobody advances and that can be run here; that also happens from time to time.
-
-        Returns:
-            How many there were.
-        """
-
-    @property
-    @abstractmethod
-    def caller(self) -> NodeContext:
-        """Where the calls come from; fills in what they do not say."""
 
     async def plan(  # noqa: PLR0913 - the seed's keywords, gathered here and nowhere below
         self,
@@ -399,24 +375,6 @@ class PlanningFacade(ABC):
         planned = await self.plan_with_context(planning, on_event=planning_events_cb)
         request = _to_run(planned, planning, context, execution_events_cb, run_drafts=run_drafts)
         return planned, None if request is None else await self.start(request, on_complete)
-
-    async def runs(
-        self,
-        *,
-        status: RunStatus | None = None,
-        session_id: str | None = None,
-        parent: str | None = None,
-        tag: str | None = None,
-        inline: bool = False,
-        limit: int | None = 100,
-        identity: RequestIdentity | None = None,
-    ) -> Found[RunRecord]:
-        """Return the runs of whoever asks, the one that changed last first; see `Runs.list` for what they are found by.
-
-        `found.missing` says why older ones may not be among them.
-        """
-        asked = {"status": status, "session_id": session_id, "parent": parent, "tag": tag}
-        return await self.list_runs(identity or self.caller.identity, **asked, inline=inline, limit=limit)
 
     def asked_by(self, identity: RequestIdentity | None) -> dict[str, Any]:
         """Whose roles count, and what is not offered: a flow must not plan itself into its own plan."""

@@ -136,7 +136,7 @@ class MemoryRuns:
         """Write what the holder has to say; see `RunStore`."""
         with self._lock:
             control, seq = self._control(run_id), self._seq(run_id)
-            if control is None or control.token != token:
+            if control is None or control.token != token or control.until is None:
                 return self._late(run_id, control, token, update)
             if update.events and seq >= update.after + len(update.events):
                 return seq
@@ -317,9 +317,11 @@ class MemoryRuns:
         """Answer somebody who does not hold the run."""
         newest = control.token if control and control.token else self._tokens.get(run_id, 0)
         seq, ending = self._seq(run_id), isinstance(update.then, Ended)
-        if ending and control is None and token == newest:
-            if not update.events or seq >= update.after + len(update.events):
-                return seq  # it has ended, and the answer was lost
+        written = not update.events or seq >= update.after + len(update.events)
+        if ending and control is None and token == newest and written:
+            return seq  # it has ended, and the answer was lost
+        if control and control.token == token and isinstance(update.then, Released):
+            return seq  # it was given back, and the answer was lost
         if ending or update.events or update.change is not None:
             raise Fenced(run_id, token, newest)
         late = isinstance(update.then, Released) and token < newest

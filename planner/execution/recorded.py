@@ -5,12 +5,11 @@ there; a large or odd one is in the blob store; a secret, and what is no data, i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 from planner.catalog import Codecs, to_plain
 from planner.context import RequestIdentity, RunContext, RunImportance, RunOrigin, RunVisibility
-from planner.errors import UnstorableOutput
+from planner.errors import MissingSecrets, UnstorableOutput
 from planner.execution.attempt import Returned
 from planner.execution.blobs import load, set_aside_value
 from planner.execution.outcome import BlobPart, StepOutcome
@@ -60,16 +59,9 @@ async def request_field(
         "on_failure": request.on_failure,
         "on_cancel": request.on_cancel,
         "max_replans": request.max_replans,
+        "undo_again": request.undo_again,
     }
     return codec.dump(document)
-
-
-class Incomplete(Exception):
-    """What a run was given is not in its record: secrets, and what is no data."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        super().__init__(", ".join(names))
-        self.names = names
 
 
 async def read_request(record: RunRecord, given: Mapping[str, Any], blobs: BlobStore, codecs: Codecs) -> RunRequest:
@@ -82,13 +74,13 @@ async def read_request(record: RunRecord, given: Mapping[str, Any], blobs: BlobS
         codecs: Of the catalog.
 
     Raises:
-        Incomplete: an input is neither recorded nor given.
+        MissingSecrets: an input is neither recorded nor given.
         CorruptRecord: an input that was recorded cannot be read.
     """
     said = record.request
     lacking = [name for name in said.get("missing", ()) if name not in given]
     if lacking:
-        raise Incomplete(lacking)
+        raise MissingSecrets(record.id, lacking)
     aside: Mapping[str, list[list[Any]]] = said.get("aside", {})
     inputs = {name: value for name, value in record.inputs.items() if name not in said.get("missing", ())}
     for name, parts in aside.items():
@@ -121,12 +113,12 @@ async def read_request(record: RunRecord, given: Mapping[str, Any], blobs: BlobS
         on_failure=said.get("on_failure", "keep"),
         on_cancel=said.get("on_cancel", "keep"),
         max_replans=said.get("max_replans", 0),
+        undo_again=said.get("undo_again", False),
         attempt=record.attempt,
         recorded=True,
     )
 
 
-def again(request: RunRequest, context: RunContext, user_inputs: Mapping[str, Any] | None = None) -> RunRequest:
-    """Return a request for a new run of the same plan, with other inputs where they are given."""
-    inputs = {**request.user_inputs, **(user_inputs or {})}
-    return replace(request, context=context, user_inputs=inputs, attempt=1, kept={}, recorded=False)
+def lacks_inputs(request: RunRequest) -> bool:
+    """Say whether a record of this request would lack an input that is secret."""
+    return bool(secrets_in(request.user_inputs))

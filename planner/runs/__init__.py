@@ -4,7 +4,8 @@ from planner.runs.access import RunAccess, SecretProvider
 from planner.runs.engine import Advance, ExecutionEngine, LocalEngine
 from planner.runs.following import follow
 from planner.runs.handle import BackgroundExecutionHandle, OnComplete
-from planner.runs.service import RunPolicy, RunService
+from planner.runs.policy import RunPolicy
+from planner.runs.service import RunService
 
 __all__ = [
     "Advance",

@@ -8,13 +8,13 @@ from typing import Any
 from pydantic import SecretStr
 
 from planner.context import RequestIdentity
-from planner.errors import RunNotFound, UnknownAction
+from planner.errors import MissingSecrets, RunNotFound, UnknownAction
 from planner.execution import RunRecord, Runs
 from planner.execution.executor import PlanExecutor
 from planner.execution.outcome import ExecutionResult, PendingInterrupt
 from planner.execution.people import may_answer, read_question
 from planner.execution.read_result import result_of_record
-from planner.execution.recorded import Incomplete, read_request
+from planner.execution.recorded import read_request
 from planner.execution.request import RunRequest
 from planner.execution.run_log import RunStores
 from planner.execution.run_records import read_run
@@ -91,14 +91,14 @@ class RunAccess:
             given: Inputs that the record does not hold.
 
         Raises:
-            Incomplete: one of these is neither given nor had from the provider.
+            MissingSecrets: one of these is neither given nor had from the provider.
         """
         known = dict(given or {})
         while True:
             try:
                 request = await read_request(record, known, self.executor.blobs, self.executor.catalog.codecs)
                 return replace(request, context=replace(request.context, resources=self._resources))
-            except Incomplete as error:
+            except MissingSecrets as error:
                 found = {name: await self._secret(name, record) for name in error.names}
                 if self._secrets is None or any(secret is None for secret in found.values()):
                     raise
@@ -115,7 +115,7 @@ class RunAccess:
             raise RunNotFound(run_id)
         try:
             return await self.executor.execute(await self.request(record))
-        except (Incomplete, StorageError, UnknownAction):
+        except (MissingSecrets, StorageError, UnknownAction):
             return result_of_record(record)
 
     async def _secret(self, name: str, record: RunRecord) -> SecretStr | None:

@@ -3,20 +3,20 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
+from math import inf
 from time import monotonic
 
 from planner.context import RequestIdentity
-from planner.errors import LeaseLost, RunHeld, RunNotFound, RunNotRecorded
+from planner.errors import LeaseLost, MissingSecrets, RunHeld, RunNotFound, RunNotRecorded
 from planner.events import ExecutionEvent, ExecutionEventCallback, emit
 from planner.execution import ExecutionResult, RunRequest, RunStatus
 from planner.execution.active import Active
 from planner.execution.read_result import result_of_record
-from planner.execution.recorded import Incomplete
 from planner.runs.access import RunAccess, open_questions, owner_of
 from planner.runs.following import as_told
 from storage.errors import StorageError, StorageUnavailable
-from storage.runs import ENDS
 
 logger = logging.getLogger("goalgraph")
 
@@ -46,9 +46,11 @@ class Driver:
 
     Args:
         access: Reads them.
+        here: Whether runs in the background are advanced in this process, and not by workers.
     """
 
-    def __init__(self, access: RunAccess) -> None:
+    def __init__(self, access: RunAccess, *, here: bool) -> None:
+        self.here = here
         self.closing = False
         """Whether runs are left to other processes now."""
         self._access = access
@@ -65,12 +67,10 @@ class Driver:
             await self._executor.execute(await self._access.request(record))
         except (RunHeld, LeaseLost) as error:
             logger.debug("%s", error)
-        except Incomplete as error:
+        except MissingSecrets as error:
             if run_id not in self._lacking:
                 self._lacking.add(run_id)
-                logger.warning(
-                    "run %s waits for %s, which its record does not hold; give it to resume()", run_id, error
-                )
+                logger.warning("%s; it waits", error)
         except (StorageError, RunNotRecorded) as error:
             logger.info("run %s cannot be advanced now: %s", run_id, error)
         except Exception:  # an engine has nobody to tell
@@ -81,6 +81,7 @@ class Driver:
         request: RunRequest,
         active: Active | None = None,
         *,
+        here: bool | None = None,
         patient: bool = False,
         heard: Callable[[RunStatus], None] = lambda _: None,
     ) -> ExecutionResult:
@@ -89,6 +90,7 @@ class Driver:
         Args:
             request: The run; its listener is a `Relay`, if there is one.
             active: It has been begun here already.
+            here: Whether to advance it when nobody else does; as this driver does by default.
             patient: Whether to wait for a store that does not answer for as long as it takes.
             heard: Told of each status on the way.
 
@@ -96,7 +98,8 @@ class Driver:
             Exception: as `PlanExecutor.execute`; `StorageUnavailable` only without patience.
         """
         begun = active is not None
-        while True:
+        here = self.here if here is None else here
+        while here:
             try:
                 heard("running")
                 if active is None:
@@ -113,19 +116,42 @@ class Driver:
                 logger.info("run %s is tried again: %s", request.context.run_id, error)
                 pause = UNAVAILABLE
             begun = True
-            found = await self._elsewhere(request, max(pause, PAUSES[0]), heard)
+            found = await self._elsewhere(request.context.run_id, heard, request.on_event, max(pause, PAUSES[0]))
             if found is not None:
                 return found
+        return await self.watch(request.context.run_id, heard, request.on_event)
+
+    async def follow(
+        self, run_id: str, identity: RequestIdentity, heard: Callable[[RunStatus], None]
+    ) -> ExecutionResult:
+        """Wait until a run that this process did not start has ended or waits, and take it up when nobody has it."""
+        record = await self._access.record(run_id, identity)
+        if not record.ended and record.status != "waiting" and await self._access.is_ours(run_id):
+            with suppress(MissingSecrets):
+                return await self.settle(await self._access.request(record), patient=True, heard=heard)
+        return await self.watch(run_id, heard)
+
+    async def watch(
+        self, run_id: str, heard: Callable[[RunStatus], None], listener: ExecutionEventCallback | None = None
+    ) -> ExecutionResult:
+        """Wait until a run has ended or waits, and leave it to others to advance it."""
+        found = await self._elsewhere(run_id, heard, listener, inf)
+        if found is None:
+            raise AssertionError("it waits for ever")
+        return found
 
     async def _elsewhere(
-        self, request: RunRequest, seconds: float, heard: Callable[[RunStatus], None]
+        self,
+        run_id: str,
+        heard: Callable[[RunStatus], None],
+        listener: ExecutionEventCallback | None,
+        seconds: float,
     ) -> ExecutionResult | None:
         """Follow a run that another process advances, for so long; `None` when it goes on."""
         until, pause = monotonic() + seconds, PAUSES[0]
-        run_id = request.context.run_id
         while not self.closing:
             try:
-                if (found := await self._look(request, heard)) is not None:
+                if (found := await self._look(run_id, heard, listener)) is not None:
                     return found
             except StorageUnavailable as error:
                 logger.info("run %s cannot be followed now: %s", run_id, error)
@@ -133,17 +159,19 @@ class Driver:
                 return None
             await asyncio.sleep(min(pause, max(0.0, until - monotonic())))
             pause = min(2 * pause, PAUSES[1])
-        return told(run_id, request.plan.id, "running", "HandedBack: the planner was closed; the run goes on elsewhere")
+        return told(run_id, "", "running", "HandedBack: the planner was closed; the run goes on elsewhere")
 
-    async def _look(self, request: RunRequest, heard: Callable[[RunStatus], None]) -> ExecutionResult | None:
-        access, run_id = self._access, request.context.run_id
+    async def _look(
+        self, run_id: str, heard: Callable[[RunStatus], None], listener: ExecutionEventCallback | None
+    ) -> ExecutionResult | None:
+        access = self._access
         record = await access.any(run_id)
         if record is None:
             raise RunNotFound(run_id)
         heard(record.status)
-        if isinstance(request.on_event, Relay):
-            for event in await access.runs.events(run_id, owner_of(record), after=request.on_event.seq):
-                await request.on_event(as_told(event))
+        if isinstance(listener, Relay):
+            for event in await access.runs.events(run_id, owner_of(record), after=listener.seq):
+                await listener(as_told(event))
         if record.ended:
             return await access.result(run_id)
         return result_of_record(record) if record.status == "waiting" else None
@@ -160,38 +188,6 @@ class Driver:
                 logger.info("run %s cannot be followed now: %s", run_id, error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, PAUSES[1])
-
-    async def follow(
-        self, run_id: str, identity: RequestIdentity, heard: Callable[[RunStatus], None]
-    ) -> ExecutionResult:
-        """Wait until a run that this process did not start has ended or waits, and take it up when nobody has it."""
-        record = await self._access.record(run_id, identity)
-        heard(record.status)
-        if record.ended:
-            return await self._access.result(run_id)
-        if record.status == "waiting":
-            return result_of_record(record)
-        try:
-            request = await self._access.request(record)
-        except Incomplete:
-            request = None
-        if request is not None and await self._access.is_ours(run_id):
-            return await self.settle(request, patient=True, heard=heard)
-        return await self._watch(run_id, identity, heard)
-
-    async def _watch(
-        self, run_id: str, identity: RequestIdentity, heard: Callable[[RunStatus], None]
-    ) -> ExecutionResult:
-        """Wait for a run that this process cannot advance."""
-        pause = PAUSES[0]
-        while not self.closing:
-            record = await self._access.record(run_id, identity)
-            heard(record.status)
-            if record.status in ENDS or record.status == "waiting":
-                return result_of_record(record)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, PAUSES[1])
-        return told(run_id, "", "running", "HandedBack: the planner was closed; the run goes on elsewhere")
 
 
 def told(run_id: str, plan_id: str, status: RunStatus, error: str) -> ExecutionResult:

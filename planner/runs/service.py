@@ -3,30 +3,29 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
-from langchain_core.utils.uuid import uuid7
-
 from planner.context import RequestIdentity
-from planner.errors import RunConflict, RunEnded, RunHeld, RunNotEnded, RunNotFound
+from planner.errors import RunConflict, RunEnded, RunHeld, RunNotFound
 from planner.execution import ExecutionResult, Found, RunEvent, RunRecord, RunRequest, RunStatus
 from planner.execution.active import Active
 from planner.execution.executor import PlanExecutor
-from planner.execution.history import read_history
 from planner.execution.outcome import PendingInterrupt
-from planner.execution.recorded import again
+from planner.execution.recorded import lacks_inputs
 from planner.execution.run_fields import callback_failed
 from planner.execution.run_log import RunLog
 from planner.runs.access import RunAccess, SecretProvider, open_questions
 from planner.runs.admission import Admission
+from planner.runs.anew import to_rerun, to_retry
 from planner.runs.driving import Driver, Relay
 from planner.runs.engine import ExecutionEngine, LocalEngine
 from planner.runs.following import follow
 from planner.runs.handle import BackgroundExecutionHandle, OnComplete
 from planner.runs.notifier import Notifier
 from planner.runs.people import give_answer, give_decision
+from planner.runs.policy import RunPolicy
 from planner.runs.stopping import ask_to_stop
 from planner.runs.sweeper import Sweeper
 from storage.errors import StorageError
@@ -35,24 +34,6 @@ logger = logging.getLogger("goalgraph")
 
 NEVER = 10 * 365 * 86_400.0
 """Seconds until a copy of a run is due that nobody has begun."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunPolicy:
-    """How a process takes part in advancing runs."""
-
-    advance: bool = True
-    """Whether it takes up runs that are due; a process that only starts or looks at runs does not."""
-    slots: int = 100
-    """Runs that it advances at the same time, at most; those that it is asked to run itself are not counted."""
-    sweep: float = 1.0
-    """Seconds between two looks for runs that are due."""
-    grace: float = 5.0
-    """Seconds that working actions may take to finish when the process stops advancing."""
-    lease: float = 30.0
-    """Seconds after which another process may take a run over whose holder is not heard of."""
-    survive: bool = True
-    """Whether runs outlive the process, so that closing leaves them to others instead of cancelling them."""
 
 
 class RunService:
@@ -86,7 +67,7 @@ class RunService:
         self._executor = executor
         self.access = RunAccess(self.log.stores, executor, secrets, resources)
         live, sweep = self.log.stores.live, self.policy.sweep
-        self.driver = Driver(self.access)
+        self.driver = Driver(self.access, here=self.engine.local and self.policy.advance)
         self.sweeper = Sweeper(
             live,
             mine=self.access.is_ours,
@@ -107,10 +88,8 @@ class RunService:
 
     async def open(self) -> None:
         """Begin to take part: take up what is due now, and look for it from time to time."""
-        if self._opened:
-            return
-        self._opened = True
-        if self.policy.advance:
+        if not self._opened and self.policy.advance:
+            self._opened = True
             await self.engine.start(self.driver.advance)
             self.sweeper.start()
             self.notifier.start()
@@ -166,7 +145,7 @@ class RunService:
             return await self._executor.execute(request)
         await self.open()
         await self._admission.check(request.context.identity.org_id)
-        return await self.driver.settle(_relayed(request))
+        return await self.driver.settle(_relayed(request), here=True)
 
     async def start(
         self, request: RunRequest, on_complete: OnComplete | str | None = None
@@ -213,8 +192,7 @@ class RunService:
         if refused is not None:
             return self._handle(request, refused.status, result=refused)
         await self.log.submit(request, calls=calls)
-        await self._submit(request.context.run_id)
-        return self._handle(request, "pending")
+        return await self._taken_up(request)
 
     def _handle(
         self,
@@ -356,38 +334,34 @@ class RunService:
             await self._submit(run_id)
             return
         request = await self.access.request(record, user_inputs)
-        task = asyncio.create_task(self.driver.settle(request), name=f"goalgraph-resume-{run_id}")
-        self.hold(task)
+        self.hold(
+            asyncio.create_task(self.driver.settle(request, here=True, patient=True), name=f"goalgraph-resume-{run_id}")
+        )
 
-    async def retry(self, run_id: str, *, identity: RequestIdentity) -> BackgroundExecutionHandle:
+    async def retry(
+        self,
+        run_id: str,
+        *,
+        user_inputs: Mapping[str, Any] | None = None,
+        undo_again: bool = False,
+        identity: RequestIdentity,
+    ) -> BackgroundExecutionHandle:
         """Begin a run anew that failed or was cancelled: outcomes that still hold are kept, what was undone runs again.
+
+        Args:
+            run_id: The run.
+            user_inputs: Inputs that its record does not hold, such as secrets.
+            undo_again: Call only the undos again that failed, and nothing else.
+            identity: Who asks.
 
         Raises:
             RunNotFound: there is no such run for `identity`. RunNotEnded: it is live. RunEnded: it succeeded.
+            MissingSecrets: inputs that its record does not hold are not given.
         """
-        return await self._again(run_id, identity)
-
-    async def undo_again(self, run_id: str, *, identity: RequestIdentity) -> BackgroundExecutionHandle:
-        """Call the undos again that failed, and nothing else. Raises: as `retry`."""
-        return await self._again(run_id, identity, undo_again=True)
-
-    async def _again(
-        self, run_id: str, identity: RequestIdentity, *, undo_again: bool = False
-    ) -> BackgroundExecutionHandle:
         await self.open()
-        record = await self.access.record(run_id, identity)
-        if not record.ended:
-            raise RunNotEnded(run_id, record.status)
-        if record.status == "succeeded":
-            raise RunEnded(run_id, record.status)
-        request = await self.access.request(record)
-        history = await read_history(self._executor.checkpointer, run_id, record.attempt)
-        # without an end in its checkpoints it goes on where it was, as the same attempt
-        attempt = record.attempt if history.start is not None and history.final is None else record.attempt + 1
-        request = replace(request, attempt=attempt, undo_again=undo_again)
+        request = await to_retry(self.access, run_id, user_inputs, identity, undo_again=undo_again)
         await self.log.submit(request, again=True)
-        await self._submit(run_id)
-        return self._handle(request, "pending")
+        return await self._taken_up(request)
 
     async def rerun(
         self,
@@ -398,24 +372,25 @@ class RunService:
         identity: RequestIdentity,
     ) -> BackgroundExecutionHandle:
         """Run the plan of a run again, as another run, with other inputs where they are given. Raises: as `start`."""
-        return await self.start(await self._another(run_id, user_inputs, exec_id, identity))
+        return await self.start(await to_rerun(self.access, run_id, user_inputs, exec_id, identity))
 
     async def copy(
         self, run_id: str, *, exec_id: str | None = None, identity: RequestIdentity
     ) -> BackgroundExecutionHandle:
         """Record another run of the same plan and inputs, which is begun by `resume`. Raises: as `start`."""
         await self.open()
-        request = await self._another(run_id, None, exec_id, identity)
+        request = await to_rerun(self.access, run_id, None, exec_id, identity)
         await self.log.submit(request, due_in=NEVER)
         return self._handle(request, "pending")
 
-    async def _another(
-        self, run_id: str, user_inputs: Mapping[str, Any] | None, exec_id: str | None, identity: RequestIdentity
-    ) -> RunRequest:
-        record = await self.access.record(run_id, identity)
-        before = await self.access.request(record, user_inputs)
-        context = replace(before.context, run_id=exec_id or str(uuid7()))
-        return again(before, context, user_inputs)
+    async def _taken_up(self, request: RunRequest) -> BackgroundExecutionHandle:
+        """Have a recorded run advanced; here, when nobody else can know its inputs."""
+        handle = self._handle(request, "pending")
+        if lacks_inputs(request):
+            handle.follow()
+        else:
+            await self._submit(handle.id)
+        return handle
 
 
 def _relayed(request: RunRequest) -> RunRequest:

@@ -54,11 +54,12 @@ class TieredRuns(RedisRuns):
             return 0
         taken = 0
         async for page in pages(self._records.owners("run"), PAGE):
+            while page and taken < limit:
+                some, page = page[: limit - taken], page[limit - taken :]  # noqa: PLW2901 - what is left of it
+                taken += sum(await all_of(self._adopt_one(run_id) for run_id in some))
             if taken >= limit:
                 return taken
-            taken += sum(await all_of(self._adopt_one(run_id) for run_id in page[: limit - taken]))
-        if taken < limit:
-            await self.client.call_each(SET_ADOPTED, [([meta], []) for meta in metas])
+        await self.client.call_each(SET_ADOPTED, [([meta], []) for meta in metas])
         return taken
 
     async def _adopt_one(self, run_id: str) -> bool:

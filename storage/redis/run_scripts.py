@@ -157,8 +157,8 @@ UPDATE = Script(
       calls, calls_due = unpack(KEYS)
     local run, token, limit, asked, after, several, size, next, delay, heard, progress, kept, keep = unpack(ARGV, 1, 13)
     several, size = tonumber(several), tonumber(size)
-    local newest, crashes, told, cancel, wake, forgiven, tenant = unpack(redis.call('HMGET', control,
-      'token', 'crashes', 'told', 'cancel', 'wake', 'forgiven', 'tenant'))
+    local newest, ends, crashes, told, cancel, wake, forgiven, tenant = unpack(redis.call('HMGET', control,
+      'token', 'until', 'crashes', 'told', 'cancel', 'wake', 'forgiven', 'tenant'))
     local seq = redis.call('HGET', log, 'seq')
     local idle = several + size == 0
     if asked == '0' and (not seq and (not idle or next == 'e') and elsewhere(log, logs_gone, here, run)
@@ -167,7 +167,8 @@ UPDATE = Script(
     end
     seq = tonumber(seq or 0)
     local done = several > 0 and seq >= after + several
-    if newest ~= token then
+    if newest ~= token or not ends then
+      if newest == token and next == 'r' then return {1, seq} end  -- it was given back, and the answer was lost
       newest = newest or redis.call('HGET', meta, 'fence') or '0'
       if next == 'e' and not tenant and newest == token and (done or several == 0) then
         return {1, seq}  -- it has ended, and the answer was lost

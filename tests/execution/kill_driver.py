@@ -9,6 +9,8 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +119,12 @@ async def live(folder: Path, die_after: str | None) -> None:
     (folder / "result.json").write_text(json.dumps({"ok": result.ok, "outputs": result.outputs}))
 
 
-def in_process(folder: Path, die_after: str | None) -> int:
+def in_process(life: Callable[[], Coroutine[Any, Any, None]]) -> int:
     """Live in a process of its own and return how it ended: 0, or minus the signal."""
     child = os.fork()
     if child == 0:
         try:
-            asyncio.run(live(folder, die_after))
+            asyncio.run(life())
         except BaseException as error:  # noqa: BLE001 - the parent has to learn why
             print(repr(error), file=sys.stderr)
             os._exit(1)
@@ -133,14 +135,14 @@ def in_process(folder: Path, die_after: str | None) -> int:
 def main(base: Path) -> None:
     undisturbed = base / "undisturbed"
     undisturbed.mkdir()
-    ends: dict[str, Any] = {"undisturbed": in_process(undisturbed, None)}
+    ends: dict[str, Any] = {"undisturbed": in_process(partial(live, undisturbed, None))}
     reports: list[dict[str, Any]] = []
     for number, point in enumerate((undisturbed / "journal").read_text().splitlines()):
         folder = base / f"kill-{number}"
         folder.mkdir()
-        killed = in_process(folder, point)
+        killed = in_process(partial(live, folder, point))
         journal = (folder / "journal").read_text().splitlines()
-        resumed = in_process(folder, None)
+        resumed = in_process(partial(live, folder, None))
         reports.append(
             {
                 "point": point,

@@ -5,6 +5,8 @@ from typing import Any
 
 from storage.records import BlobRecord, Change, CheckpointKey, CheckpointRecord, Value, WriteRecord
 from storage.redis import Keys, RedisCheckpoints, RedisClient, RedisRecords
+from storage.redis.runs import RedisRuns
+from storage.runs import Claim, Ended, Granted, Update
 
 KEY = CheckpointKey("thread", "ns", "id-2")
 RECORD = CheckpointRecord(
@@ -79,6 +81,64 @@ async def test_what_is_stored_in_redis_has_format_1(redis_url: str) -> None:
         assert stored is not None
         assert (RECORD, {"messages": BLOBS[0].value}) == (stored.record, stored.blobs)
         assert WRITES[::-1] == stored.writes
+    finally:
+        await client.server.flushdb()
+        await client.aclose()
+
+
+CALL = parts(b"1", b"run", b"hook", b"0", b"")  # format, run, target, attempts, error
+DOCUMENT = {b"v": b"1", b"at": b"1767225600000000", b"c:org_id": b"acme", b"c:status": b"running"}
+STORED_RUNS = {
+    b"q:run:run": {
+        **dict.fromkeys((b"token", b"until", b"nonce", b"born", b"teller"), b"<own>"),
+        b"tenant": b"acme",
+        b"holder": b"me",
+        b"begun": b"1",
+        b"crashes": b"0",
+        b"cancel": b"1",
+        b"told": b"1",
+        b"spent": b"kept",
+        b"call:1": CALL,
+    },
+    b"due": [b"run"],
+    b"live": {b"acme": b"1"},
+    b"m:run": {b"fence": b"<own>"},
+    b"h:run\0run": {b"seq": b"2", b"last": b"<id>"},
+    b"o:run\0run": {**DOCUMENT, b"at": b"<own>", b"f:q": b"t\0yes"},
+    b"k:run": [b"run"],
+    b"out": [{b"k": b"e", b"r": b"run", b"t": b"run", b"s": b"%d" % seq} for seq in (1, 2)],
+    b"meta": {b"format": b"1", b"cold": b"0"},
+}
+
+
+async def test_what_is_stored_of_a_live_run_has_format_1(redis_url: str) -> None:
+    client = await RedisClient.open(redis_url, keys=Keys("formats"), cold=False)
+    try:
+        runs = RedisRuns(client, outbox_limit=1_000_000)
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        new = Change(kind="run", owner="run", at=at, columns={"status": "running", "org_id": "acme"})
+        granted = await runs.enter("run", Claim(holder="me", seconds=100), new=new, calls=["hook"])
+        assert isinstance(granted, Granted)
+        await runs.update("run", granted.token, Update(keep=b"kept"))
+        await runs.cancel("run", change=new, events=[])
+        await runs.tell("run", "q", Value("t", b"yes"), at_most=frozenset({"running"}))
+
+        stored = await dump(client, {Keys.partition_of("run")})
+        for key, names in (("q:run:run", ("token", "until", "nonce", "born", "teller")), ("m:run", ("fence",))):
+            for name in names:
+                assert stored[key.encode()][name.encode()]
+                stored[key.encode()][name.encode()] = b"<own>"
+        stored[b"o:run\0run"][b"at"] = b"<own>"
+        states = stored.pop(b"l:run\0run")
+        assert STORED_RUNS == stored
+        assert [b"1", b"2"] == sorted(states)
+
+        await runs.update("run", granted.token, Update(then=Ended()))
+        ended = await dump(client, {Keys.partition_of("run")})
+        assert {b"calls": {b"run:1": CALL}, b"calls_due": [b"run:1"]} == {
+            name: ended[name] for name in ended if name.startswith(b"calls")
+        }
+        assert not ended.keys() & {b"q:run:run", b"due", b"live"}
     finally:
         await client.server.flushdb()
         await client.aclose()

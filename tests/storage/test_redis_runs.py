@@ -1,9 +1,8 @@
-"""Runs in Redis: what waits for the archive, what comes back from it, and what happens when answers or data are lost."""
+"""Runs in Redis: what waits for the archive and comes back from it, and what happens when answers or data are lost."""
 
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -22,7 +21,7 @@ from storage.redis.storage import RedisStorage
 from storage.runs import Claim, Ended, Granted, Released, Update
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.redis_server import RedisCluster3, RedisServer
-from tests.support.run_stores import LONG, ending, events, expire, new_run, told, writing
+from tests.support.run_stores import LONG, ending, new_run, told, writing
 from tests.support.stores import dual_storage, redis_client
 
 
@@ -108,7 +107,7 @@ async def test_updates_are_written_once_although_answers_are_lost(tmp_path_facto
         tokens = {name: await begun(runs, name) for name in names}
         async with CuttingProxy(server.url, seed=random.randrange(2**32)) as proxy:
             cut = await RedisClient.open(proxy.url, cold=False)
-            proxy.most = 3_000
+            proxy.most = 20_000
             proxy.cut()
             for name, token in tokens.items():
                 last = Update(**ending(run_id=name, after=4), then=Ended())

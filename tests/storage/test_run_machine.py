@@ -212,4 +212,4 @@ def shown(call: Call) -> tuple[Any, ...]:
 
 def test_redis_and_memory_agree_on_runs(redis_url: str) -> None:
     machine = type("Machine", (Machine,), {"url": redis_url})
-    run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=30))
+    run_state_machine_as_test(machine, settings=settings(max_examples=30, stateful_step_count=30))

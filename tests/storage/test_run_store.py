@@ -157,6 +157,19 @@ async def test_who_lost_a_run_writes_nothing(place: RunPlace) -> None:
     assert (await place.runs.due(), (await place.runs.load("acme")).all) == ([], 0)
 
 
+async def test_who_gave_a_run_back_writes_no_more(place: RunPlace) -> None:
+    """And giving it back again changes nothing."""
+    token = (await place.granted(new=new_run())).token
+    back = Update(change=new_run(status="waiting"), then=Released(None))
+    for _ in range(2):
+        await place.runs.update("r", token, back)
+
+    for update in (writing("r", "a"), Update(**ending(), then=Ended())):
+        with pytest.raises(Fenced):
+            await place.runs.update("r", token, update)
+    assert (await place.granted()).state.seq == 2
+
+
 async def test_older_writers_of_the_thread_are_refused_at_once(place: RunPlace) -> None:
     """The fence rises with the claim, not with the first checkpoint."""
     old = (await place.granted(new=new_run())).token
