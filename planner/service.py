@@ -13,6 +13,7 @@ from planner.catalog.spec import Effect
 from planner.context import NodeContext, RequestIdentity
 from planner.drafting import (
     Drafter,
+    DraftReplanner,
     InputParser,
     LanguageModel,
     ParsedInputs,
@@ -95,6 +96,7 @@ class PlannerService(PlanningFacade):
         """The runs of this planner."""
         self._durable = stores is not None
         self._drafter = Drafter(catalog, self.llm, self.limits)
+        self.executor.replanner = DraftReplanner(self._drafter)
         self._parser = InputParser(self.llm, catalog, self.limits)
         self.exits = AsyncExitStack()
         """What is closed with the service: whoever opens something for it puts it here."""

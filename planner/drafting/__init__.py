@@ -6,6 +6,7 @@ from planner.drafting.langchain_model import LangChainModel, as_language_model
 from planner.drafting.language_model import Completion, LanguageModel, Message, Schema, Usage
 from planner.drafting.openai_model import OpenAIModel
 from planner.drafting.ranking import rank
+from planner.drafting.replanning import DraftReplanner
 from planner.drafting.request import Candidate, PlanningContext, PlanResult
 from planner.drafting.scripted import ScriptedCall, ScriptedModel
 from planner.drafting.typed_search import TypedSearch
@@ -13,6 +14,7 @@ from planner.drafting.typed_search import TypedSearch
 __all__ = [
     "Candidate",
     "Completion",
+    "DraftReplanner",
     "Drafter",
     "InputParser",
     "LangChainModel",

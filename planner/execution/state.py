@@ -60,6 +60,8 @@ class RunState:
     """Gives a new tail for `on_failure="replan"`; without one, such a run fails."""
     kept: Mapping[str, StepOutcome] = field(default_factory=dict[str, StepOutcome])
     """Outcomes of an earlier attempt."""
+    items: dict[str, list[StepOutcome | None]] = field(default_factory=dict[str, list[StepOutcome | None]])
+    """Of a mapped step that waits for a person: what became of each item so far."""
     taken: set[str] = field(default_factory=set[str])
     """Steps whose outcome is that of the earlier attempt."""
     revision: int = 0
@@ -151,7 +153,6 @@ class RunState:
         self.close()
         self.stopping.clear()
         self.inner = InnerTasks()
-        self.gates.run.open()
 
     def seal(self) -> None:
         """Decide how the run ends: from now on nothing stops it."""

@@ -265,15 +265,15 @@ async def _run_items(state: RunState, step: PlanStep, spec: ActionSpec) -> StepO
         state.publisher.publish("step_progress", step.id, progress=siblings.done / len(todo), details=facts)
 
     units = [Unit(state, step, spec, Item(at, value, siblings)) for at, value in enumerate(todo)]
+    state.items[step.id] = [None] * len(todo)
     calls = [_item_call(unit, siblings) for unit in units]
-    records = await Window(state.limits.window).gather(calls, count, lambda: state.broken)
+    ordered = await Window(state.limits.window).gather(calls, count, lambda: state.broken)
     if not todo:
         state.arrived(step.id)
-    ordered = [StepOutcome.from_record(record) for record in records]
     return await _gather(state, step, spec, ordered, started_at)
 
 
-def _item_call(unit: Unit, siblings: Siblings) -> Callable[[], Awaitable[dict[str, Any]]]:
+def _item_call(unit: Unit, siblings: Siblings) -> Callable[[], Awaitable[StepOutcome]]:
     async def run() -> dict[str, Any]:
         try:
             outcome = await _run_unit(unit)
@@ -282,7 +282,13 @@ def _item_call(unit: Unit, siblings: Siblings) -> Callable[[], Awaitable[dict[st
         siblings.failed = siblings.failed or outcome.failed
         return outcome.to_record()
 
-    return lambda: nested(unit.name, run)
+    async def call() -> StepOutcome:
+        outcome = StepOutcome.from_record(await nested(unit.name, run))
+        if unit.item is not None:
+            unit.state.items[unit.step.id][unit.item.index] = outcome
+        return outcome
+
+    return call
 
 
 async def _gather(
@@ -334,6 +340,9 @@ def not_begun(state: RunState, step_id: str, *, undecided: bool) -> StepOutcome:
     """
     step, spec = state.steps[step_id], state.specs[step_id]
     outcome = _skipped(step, spec, "stopped", f"the run stopped: {state.stop_message}")
+    items = state.items.get(step_id, ())
+    if any(item is not None for item in items):  # it waits for a person with some of them done
+        outcome = replace(outcome, items=[item or replace(outcome, items=()) for item in items])
     if not undecided:
         return outcome
     error = "it was in flight when the run stopped, and may or may not have taken effect"

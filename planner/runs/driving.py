@@ -22,6 +22,8 @@ logger = logging.getLogger("goalgraph")
 
 PAUSES = (0.05, 0.5)
 """Seconds between two looks at a run that is advanced elsewhere: the first, doubled up to the last."""
+LOOK_AGAIN = 5.0
+"""Seconds after which a run is looked at again that another caller advances in this process."""
 UNAVAILABLE = 1.0
 """Seconds before a run is tried again whose store did not answer."""
 
@@ -102,10 +104,8 @@ class Driver:
         while here:
             try:
                 heard("running")
-                if active is None:
-                    return await self._executor.execute(request)
                 joined, active = active, None
-                return await self._executor.join(joined, request)
+                return await self._advance(request, joined)
             except RunHeld as error:
                 pause = error.seconds
             except LeaseLost:
@@ -120,6 +120,19 @@ class Driver:
             if found is not None:
                 return found
         return await self.watch(request.context.run_id, heard, request.on_event)
+
+    async def _advance(self, request: RunRequest, active: Active | None) -> ExecutionResult:
+        """Run, or join what was begun for this request.
+
+        Raises:
+            RunHeld: another caller of this process advances it, so its events go to another listener.
+        """
+        run_id = request.context.run_id
+        if active is not None:
+            return await self._executor.join(active, request)
+        if request.on_event is not None and run_id in self._executor.active:
+            raise RunHeld(run_id, "another call of this process", LOOK_AGAIN)
+        return await self._executor.execute(request)
 
     async def follow(
         self, run_id: str, identity: RequestIdentity, heard: Callable[[RunStatus], None]
