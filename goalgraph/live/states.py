@@ -181,15 +181,9 @@ def _end(step: LiveStep, status: str, note: str, event: ExecutionEvent) -> None:
 
 def _steps(plan: CandidatePlan) -> dict[str, LiveStep]:
     graph = build_graph(plan)
-    deepest = max(graph.levels.values(), default=0) + 1  # what is in a cycle has no level
-    steps = {
-        step.id: LiveStep(
-            step.id,
-            step.action or step.action_ref or "",
-            graph.levels.get(step.id, deepest),
-            tuple(sorted(graph.edges[step.id])),
-        )
-        for step in plan.steps
+    actions = {step.id: step.action or step.action_ref or "" for step in plan.steps}
+    order = [*graph.order, *(step_id for step_id in actions if step_id not in graph.levels)]  # these are in a cycle
+    deepest = max(graph.levels.values(), default=0) + 1
+    return {
+        one: LiveStep(one, actions[one], graph.levels.get(one, deepest), tuple(sorted(graph.edges[one]))) for one in order
     }
-    order = {step_id: at for at, step_id in enumerate(graph.order)}
-    return dict(sorted(steps.items(), key=lambda pair: (order.get(pair[0], len(order)), pair[1].level)))

@@ -9,6 +9,7 @@ for each open task whenever one of them finishes.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from langgraph.pregel import Pregel  # pyright: ignore[reportMissingTypeStubs]  
 
 from planner.execution.blobs import load
 from planner.execution.compensation import compensate, undo_again, undone_before
+from planner.execution.kept import recordable
 from planner.execution.langgraph_tasks import current_task_id, named_task
 from planner.execution.outcome import StepOutcome
 from planner.execution.people import read_question
@@ -115,6 +117,10 @@ class _Body:
     def _stopped(self, step_id: str) -> None:
         undecided = any(one.kind == "unknown" and one.step_id == step_id for one in self.state.interrupts)
         outcome = not_begun(self.state, step_id, undecided=undecided)
+        items = self.state.items.get(step_id, ())
+        if any(item is not None for item in items):  # some of them are done, and another one asks
+            items = [item or outcome for item in items]
+            outcome = replace(outcome, items=recordable(items, self.state.limits.output_bytes))
         self.state.outcomes[step_id] = outcome
         self.state.settled.pop(step_id, None)  # it told those that waited for it to wait on
         self.state.future(step_id).set_result(outcome)

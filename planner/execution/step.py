@@ -340,9 +340,6 @@ def not_begun(state: RunState, step_id: str, *, undecided: bool) -> StepOutcome:
     """
     step, spec = state.steps[step_id], state.specs[step_id]
     outcome = _skipped(step, spec, "stopped", f"the run stopped: {state.stop_message}")
-    items = state.items.get(step_id, ())
-    if any(item is not None for item in items):  # it waits for a person with some of them done
-        outcome = replace(outcome, items=[item or replace(outcome, items=()) for item in items])
     if not undecided:
         return outcome
     error = "it was in flight when the run stopped, and may or may not have taken effect"

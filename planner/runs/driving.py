@@ -84,6 +84,7 @@ class Driver:
         active: Active | None = None,
         *,
         here: bool | None = None,
+        again: bool = False,
         patient: bool = False,
         heard: Callable[[RunStatus], None] = lambda _: None,
     ) -> ExecutionResult:
@@ -93,13 +94,18 @@ class Driver:
             request: The run; its listener is a `Relay`, if there is one.
             active: It has been begun here already.
             here: Whether to advance it when nobody else does; as this driver does by default.
+            again: It waited, and somebody may advance it already: look before anything is done.
             patient: Whether to wait for a store that does not answer for as long as it takes.
             heard: Told of each status on the way.
 
         Raises:
             Exception: as `PlanExecutor.execute`; `StorageUnavailable` only without patience.
         """
-        begun = active is not None
+        begun, run_id = active is not None or again, request.context.run_id
+        if again:
+            found = await self._elsewhere(run_id, heard, request.on_event, LOOK_AGAIN)
+            if found is not None:
+                return found
         here = self.here if here is None else here
         while here:
             try:
@@ -113,13 +119,13 @@ class Driver:
             except (StorageUnavailable, RunNotRecorded) as error:
                 if not (begun and patient):
                     raise
-                logger.info("run %s is tried again: %s", request.context.run_id, error)
+                logger.info("run %s is tried again: %s", run_id, error)
                 pause = UNAVAILABLE
             begun = True
-            found = await self._elsewhere(request.context.run_id, heard, request.on_event, max(pause, PAUSES[0]))
+            found = await self._elsewhere(run_id, heard, request.on_event, max(pause, PAUSES[0]))
             if found is not None:
                 return found
-        return await self.watch(request.context.run_id, heard, request.on_event)
+        return await self.watch(run_id, heard, request.on_event)
 
     async def _advance(self, request: RunRequest, active: Active | None) -> ExecutionResult:
         """Run, or join what was begun for this request.
@@ -187,7 +193,8 @@ class Driver:
                 await listener(as_told(event))
         if record.ended:
             return await access.result(run_id)
-        return result_of_record(record) if record.status == "waiting" else None
+        asks = record.status == "waiting" and open_questions(record)  # one that was answered goes on in a moment
+        return result_of_record(record) if asks else None
 
     async def taken_up(self, run_id: str, result: ExecutionResult) -> None:
         """Wait until a run that waits has been answered, or goes on for another reason."""

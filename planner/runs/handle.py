@@ -183,15 +183,15 @@ class BackgroundExecutionHandle:
         return result
 
     async def _settle(self) -> ExecutionResult:
+        driver, result = self._service.driver, self._result
         active, self._active = self._active, None
-        result = self._result
+        waited = False
         while result is None or result.status not in ENDS:
-            driver = self._service.driver
             if self._request is None:
                 result = await driver.follow(self.id, self._identity, self._heard)
             else:
-                result = await driver.settle(self._request, active, patient=True, heard=self._heard)
-            active = None
+                result = await driver.settle(self._request, active, again=waited, patient=True, heard=self._heard)
+            active, waited = None, True
             self._status, self._result = result.status, result
             if result.status != "waiting":
                 return result

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
 from langgraph.types import RetryPolicy
 from pydantic import SecretStr
 
@@ -481,3 +482,69 @@ async def test_a_run_resumed_during_compensation_keeps_its_reason_and_its_identi
     result = await Runner(slow, *ledger.actions(), saver=saver).executor.execute(request)
 
     assert ("cancelled", {"a": "undone"}, ["a"]) == (result.status, statuses(result), ledger.undone)
+
+
+async def test_a_waiting_run_that_is_cancelled_is_undone() -> None:
+    """Also the items of a mapped step of which one still asks."""
+    ledger, saver = Ledger(), InMemorySaver()
+
+    @action(undo="take_back")
+    async def each(name: str, ctx: ActionContext) -> str:
+        if name == "asks":
+            ctx.ask("may I?")
+        return name
+
+    plan = make_plan(
+        step("a"),
+        {"id": "m", "action": "each", "for_each": "${user.names}", "inputs": {"name": "${item}"}},
+        step("z", "m[0]"),
+    )
+    inputs = {"names": ["x", "asks", "y"]}
+    waiting = await Runner(each, *ledger.actions(), saver=saver).run(plan, user_inputs=inputs)
+    runner = Runner(each, *ledger.actions(), saver=saver)
+    running = asyncio.create_task(runner.run(plan, user_inputs=inputs))
+    while not runner.executor.cancel("run-1"):
+        await asyncio.wait({running}, timeout=0.001)
+    result = await running
+
+    assert ("waiting", {}) == (waiting.status, waiting.compensation)
+    assert ("cancelled", {"a": "undone", "m": "undone"}) == (result.status, statuses(result))
+    assert ["a", "x", "y"] == sorted(ledger.undone)
+    assert "skipped" == result.outcomes["z"].status
+
+
+async def test_a_flow_is_undone_as_a_whole_and_a_named_undo_may_be_a_reference() -> None:
+    """With the outputs of the flow by their names."""
+
+    class Trip(TypedDict):
+        city: str
+        room: int
+
+    def book(state: Trip) -> dict[str, int]:
+        return {"room": 7}
+
+    graph = StateGraph(Trip)
+    graph.add_node("book", book)
+    graph.add_edge(START, "book")
+    undone: list[tuple[str, int]] = []
+
+    @action
+    async def cancel(city: str, room: int) -> None:
+        undone.append((city, room))
+
+    fail = next(one for one in Ledger().actions() if one.__name__ == "fail")
+    runner = Runner(cancel, fail, saver=InMemorySaver())
+    runner.catalog.add_flow(graph, name="trip", undo="action:cancel@0.1.0")
+    trip = {"id": "t", "action": "trip", "inputs": {"city": "Ulm"}}
+    result = await runner.run(make_plan(trip, {"id": "f", "action": "fail", "after": ["t"]}))
+
+    assert ({"t": "undone"}, [("Ulm", 7)]) == (statuses(result), undone)
+
+
+async def test_independent_steps_go_on_before_anything_is_undone() -> None:
+    """With `stop_on_failure=False` the run fails when all is settled."""
+    ledger = Ledger()
+    plan = make_plan({"id": "f", "action": "fail"}, step("a"), step("b", "a"))
+    result = await Runner(*ledger.actions()).run(plan, stop_on_failure=False)
+
+    assert ("failed", ["do a", "do b", "undo b", "undo a"]) == (result.status, ledger.lines)

@@ -1,0 +1,213 @@
+"""`DramatiqEngine`: wakes up workers on many machines through a queue of dramatiq in Redis."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, cast
+
+from dramatiq import Actor, Consumer, DecodeError, Message, MessageProxy, Worker
+from dramatiq.brokers.redis import RedisBroker
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
+from redis.retry import Retry
+
+logger = logging.getLogger("goalgraph")
+
+QUEUE, ACTOR = "runs", "advance"
+ANSWER = 5.0
+"""Seconds that the queue's Redis has for connecting and for each answer."""
+JOINED = 2.0
+"""Seconds that dramatiq's threads have to end."""
+
+
+class DramatiqEngine:
+    """Sends ids of runs through a queue, and takes them up from it.
+
+    One thread a message, as dramatiq means it, is not needed: a thread only hands the id to the event loop, where the
+    run is advanced as a task. It waits while all slots are taken, so that a full process leaves messages to others. The
+    message is gone once the run was taken up: the lease, `due` and the sweeper bring it back when the process dies.
+
+    Args:
+        broker_url: `redis://`, `rediss://` or `unix://`; a database of its own, for dramatiq lists all keys at times.
+        queue: Begins the names of its keys. Whoever submits and whoever takes up have to agree; see `open_engine`.
+        threads: Messages that are handed over at the same time; each waits no longer than for a slot.
+        slots: Runs that are taken up at the same time.
+    """
+
+    local = False
+
+    def __init__(self, broker_url: str, *, queue: str = "gg", threads: int = 2, slots: int = 100) -> None:
+        connection: dict[str, Any] = {"socket_timeout": ANSWER, "socket_connect_timeout": ANSWER}
+        client = cast("Any", _Client).from_url(broker_url, retry=Retry(NoBackoff(), 0), **connection)
+        self._client: Redis = client
+        self._broker = _Broker(
+            client=client, namespace=queue, middleware=[], maintenance_chance=1_000_000, heartbeat_timeout=60_000
+        )
+        self._broker.declare_queue(QUEUE)
+        Actor(self._hand_over, broker=self._broker, actor_name=ACTOR, queue_name=QUEUE, priority=0, options={})
+        self._threads = threads
+        self._slots = asyncio.Semaphore(slots)
+        self._senders = ThreadPoolExecutor(2, thread_name_prefix="goalgraph-submit")
+        """Of its own: actions that block have filled the event loop's at times, and a submit must not wait for them."""
+        self._advance: Callable[[str], Awaitable[None]] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._worker: Worker | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._again: set[str] = set()
+        """Runs that somebody was woken up for again while they are advanced here."""
+        self._waiting: dict[asyncio.Task[None], str] = {}
+        """Hand-overs that wait for a slot, and their runs."""
+
+    async def start(self, advance: Callable[[str], Awaitable[None]]) -> None:
+        """Begin to take runs up; a queue that cannot be reached is tried again until it can."""
+        self._advance, self._loop = advance, asyncio.get_running_loop()
+        self._worker = Worker(self._broker, worker_timeout=50, worker_threads=self._threads)
+        await asyncio.to_thread(self._worker.start)
+
+    async def submit(self, run_id: str, delay: float = 0.0) -> None:
+        """Put a run into the queue; when that fails in a process that advances runs, it takes the run up itself.
+
+        Raises:
+            RedisError: the queue cannot be reached from a process that only submits.
+        """
+        message: Message[None] = Message(queue_name=QUEUE, actor_name=ACTOR, args=(run_id,), kwargs={}, options={})
+        milliseconds = round(1000 * delay) if delay > 0 else None
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._senders, lambda: self._broker.enqueue(message, delay=milliseconds))
+        except RedisError as error:
+            if self._advance is None or delay > 0:
+                raise
+            logger.info("run %s is taken up without the queue, which cannot be reached: %s", run_id, error)
+            self._begin_later(run_id)
+
+    async def stop(self) -> None:
+        """Take up nothing more, send on what waits for a slot, and wait until what was taken up has been let go."""
+        self._advance = None
+        waiting = list(self._waiting.items())
+        for task, _ in waiting:
+            task.cancel()
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await asyncio.to_thread(_end, worker)
+            for _, run_id in waiting:
+                with suppress(RedisError):  # then the sweeper of another process finds it
+                    await self.submit(run_id)
+        while tasks := {*self._tasks.values(), *self._waiting}:
+            await asyncio.wait(tasks)
+        await asyncio.to_thread(self._senders.shutdown)
+        self._client.close()
+
+    def _hand_over(self, run_id: str) -> None:
+        """Pass a run to the event loop and return when it has a slot; called in a thread of dramatiq."""
+        handed: Future[None] = Future()
+
+        def begin() -> None:
+            self._begin_later(run_id).add_done_callback(lambda _: handed.set_result(None))
+
+        with suppress(RuntimeError):  # the loop is closed; the sweeper of another process finds the run
+            cast("asyncio.AbstractEventLoop", self._loop).call_soon_threadsafe(begin)
+            handed.result()
+
+    def _begin_later(self, run_id: str) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(self._begin(run_id))
+        self._waiting[task] = run_id
+        task.add_done_callback(self._waiting.pop)
+        return task
+
+    async def _begin(self, run_id: str) -> None:
+        """Begin to advance a run once there is a slot for it."""
+        if run_id in self._tasks:
+            self._again.add(run_id)
+            return
+        await self._slots.acquire()
+        if self._advance is None or run_id in self._tasks:  # meanwhile
+            self._slots.release()
+            return
+        self._tasks[run_id] = asyncio.create_task(self._work(run_id), name=f"goalgraph-advance-{run_id}")
+
+    async def _work(self, run_id: str) -> None:
+        try:
+            while self._advance is not None:
+                self._again.discard(run_id)
+                await self._advance(run_id)
+                if run_id not in self._again:
+                    return
+        except Exception:  # one run must not end the taking up of others
+            logger.exception("run %s could not be advanced", run_id)
+        finally:
+            del self._tasks[run_id]
+            self._again.discard(run_id)
+            self._slots.release()
+
+
+class _Client(Redis):
+    """Dramatiq goes on after a lost connection, and only after that; so whatever else goes wrong becomes one."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return cast("Any", super()).execute_command(*args, **options)
+        except (NoScriptError, RedisConnectionError):
+            raise
+        except RedisError as error:
+            raise RedisConnectionError(str(error)) from error
+
+
+class _Broker(RedisBroker):
+    """Reads each message with care: whoever can write to the queue must not be able to stop its readers."""
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+        return _Careful(super().consume(queue_name, prefetch, timeout), queue_name)
+
+
+class _Careful(Consumer):
+    """Passes on what is a message of ours, made anew from its two facts: the id of a run, and when it is due."""
+
+    def __init__(self, consumer: Consumer, queue_name: str) -> None:
+        self._consumer = consumer
+        self._queue_name = queue_name
+
+    def ack(self, message: MessageProxy) -> None:
+        self._consumer.ack(message)
+
+    def nack(self, message: MessageProxy) -> None:
+        self._consumer.nack(message)
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        with suppress(RedisError):  # it would end the thread that reads the queue
+            self._consumer.requeue(messages)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def __next__(self) -> MessageProxy | None:
+        try:
+            message = next(self._consumer)
+        except (DecodeError, TypeError) as error:
+            logger.warning("the queue holds what is no message: %s", error)
+            return None
+        if message is None:
+            return None
+        match message.asdict():
+            case {
+                "args": (str(run_id),),
+                "actor_name": "advance",
+                "queue_name": self._queue_name,
+                "options": {"redis_message_id": str(key), **more},
+            }:
+                eta = more.get("eta")
+                options = {"redis_message_id": key, **({"eta": eta} if isinstance(eta, int) else {})}
+                return MessageProxy(message.copy(kwargs={}))
+            case _:
+                return None
+
+
+def _end(worker: Worker) -> None:
+    try:
+        worker.stop(round(1000 * JOINED))
+    except Exception:  # noqa: BLE001 - its threads are daemons, and what they hold is found again
+        logger.info("the reading of the queue did not end in good order", exc_info=True)
