@@ -31,6 +31,8 @@ class PlannerOpening(AbstractAsyncContextManager[NodePlanner], Awaitable[NodePla
         self._build = build
         self._context = context
         self._planner: NodePlanner | None = None
+        self.stores: OpenStores | None = None
+        """Those of the planner, once it is open."""
 
     def __await__(self) -> Generator[Any, None, NodePlanner]:
         return self._open().__await__()
@@ -49,6 +51,7 @@ class PlannerOpening(AbstractAsyncContextManager[NodePlanner], Awaitable[NodePla
             async with AsyncExitStack() as exits:
                 stores = None if self._stores is None else await exits.enter_async_context(open_stores(self._stores))
                 service = self._build(stores)
+                self.stores = stores
                 if stores is not None:
                     await service.run_service.open()
                 service.exits.push_async_exit(exits.pop_all())

@@ -124,6 +124,8 @@ class Settings(BaseSettings):
     """Seconds for one model call."""
     approve: frozenset[Effect] = frozenset()
     """Effects whose actions run only when a person agrees, as JSON: `GOALGRAPH_APPROVE='["external"]'`."""
+    broker_url: str | None = None
+    """Redis database of the queue that wakes workers up; otherwise the one after the runs' own, on their server."""
     runs: RunPolicy = RunPolicy()
     """How this process takes part in advancing runs, one by one: `GOALGRAPH_RUNS__LEASE=10`."""
     limits: Limits = Limits()

@@ -13,6 +13,7 @@ from planner.execution import RunStores
 from storage.blobs import FsspecBlobStore
 from storage.dual import DualStorage, StorageOptions
 from storage.protocols import BlobStore, RecordStore, Table
+from storage.redis.archiving import ArchiverMetrics
 from storage.runs import LiveRuns, RunStore
 from storage.serde import ValueCodec, encrypted, strict_serializer
 
@@ -38,6 +39,8 @@ class OpenStores:
     """Who advances which run; `None`: nobody but this process knows of its runs."""
     renewer: Callable[[], AbstractAsyncContextManager[RunStore]] | None = None
     """Opens what renews leases of `runs` in another thread, whose event loop enters it."""
+    archiving: Callable[[], ArchiverMetrics] | None = None
+    """Tells how far the archive is."""
     codec: ValueCodec | None = None
     """For what is in `records`; strict by default."""
 
@@ -82,6 +85,7 @@ async def open_stores(settings: Settings) -> AsyncGenerator[OpenStores]:
                 blobs=FsspecBlobStore(settings.data_dir / "blobs", key=key),
                 codec=codec,
                 archive=both,
+                archiving=both.archiver.metrics,
                 runs=both.runs,
                 renewer=both.renewer,
             )

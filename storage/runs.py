@@ -213,6 +213,16 @@ class DueRuns(Protocol):
         """Put a run off that is due; False when somebody did before. Then its next look is theirs."""
         ...
 
+    async def adopt(self, limit: int = 1000) -> int:
+        """Make live runs due whose control the store lost, at most so many; return how many there were.
+
+        Cheap when nothing was lost.
+
+        Raises:
+            ArchiveUnavailable: they may be in the archive, which cannot be read now.
+        """
+        ...
+
 
 class CallOutbox(Protocol):
     """Callbacks of runs that have ended, delivered at least once by whichever process lives."""

@@ -5,46 +5,18 @@ import json
 import os
 import re
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from pydantic_core import to_jsonable_python
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
 from rich.text import Text
 
+from goalgraph.live.terminal import PeopleConsole, people
+from goalgraph.live.words import UNSEEN, visible
+
+__all__ = ["PeopleConsole", "answer", "complain", "people", "stdout_kept_clean", "to_json", "visible"]
 STDOUT, STDERR = 1, 2
-PIPE_WIDTH = 160
-"""Columns where there is no terminal to fit in."""
-
-
-UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-"""What moves the cursor, changes the terminal or turns the direction of a line, and no text of ours contains."""
-
-
-class PeopleConsole(Console):
-    """A console on which no text, whoever wrote it, can do more than be read."""
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Render with the control characters of texts made visible; what rich writes to move the cursor stays."""
-        for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(visible(segment.text), segment.style)
-
-
-def visible(text: str) -> str:
-    """Put a sign in the place of each character that would act on the terminal instead of being shown."""
-    return UNSEEN.sub("\ufffd", text)
-
-
-def people() -> Console:
-    """Return the console for people. It is made when it is asked for, so that it writes to the stderr of now."""
-    console = PeopleConsole(stderr=True, highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, PIPE_WIDTH)
-    return console
 
 
 def complain(message: str) -> None:
@@ -56,14 +28,14 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
 
 
-def to_json(document: Any) -> str:
+def to_json(document: Any, *, indent: int | None = 2) -> str:
     """Write a document as JSON that every parser reads: no NaN, no lone surrogates; bytes become base64."""
     plain = to_jsonable_python(document, bytes_mode="base64", inf_nan_mode="null", fallback=repr)
-    text = UNSEEN.sub(_escaped, json.dumps(plain, indent=2, ensure_ascii=False))
+    text = UNSEEN.sub(_escaped, json.dumps(plain, indent=indent, ensure_ascii=False))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        return json.dumps(plain, indent=2)
+        return json.dumps(plain, indent=indent)
     return text
 
 

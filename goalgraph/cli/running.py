@@ -15,9 +15,10 @@ from goalgraph.cli.exits import CommandError, Ending, Exit
 from goalgraph.cli.place import Place, program
 from goalgraph.cli.plan_file import names_a_file, read_plan
 from goalgraph.cli.planning import drafted, planned_code, planned_document, show_planned
-from goalgraph.cli.progress import RunProgress
 from goalgraph.cli.request import IDENTITY, Request, opened
-from goalgraph.cli.show import estimate_line, patch_lines, plan_tree, print_lines, short, show_result, validation_lines
+from goalgraph.cli.show import estimate_line, patch_lines, plan_tree, print_lines, show_result, validation_lines
+from goalgraph.live import RunProgress
+from goalgraph.live.words import short
 from planner.errors import RunNotRecorded
 from planner.execution import ExecutionResult
 from planner.node_planner import NodePlanner

@@ -1,6 +1,5 @@
 """Plans, issues, results and actions as people read them."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, cast
@@ -11,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from goalgraph.live.words import as_json, seconds, short
 from planner.catalog import ActionSpec, Slot
 from planner.execution import ExecutionResult
 from planner.plan import CandidatePlan, Estimate, Patch, PlanStep, ValidationIssue, ValidationResult, build_graph
@@ -20,7 +20,6 @@ from planner.plan.bindings import show as show_place
 MOST_STEPS = 60
 """Of a longer plan, and of one that is deeper than a screen is wide, the first steps are listed."""
 DEEPEST = 16
-VALUE_CHARS = 60
 OUTPUT_CHARS = 2000
 
 
@@ -234,27 +233,3 @@ def _type(slot: Slot) -> Text:
         name = inner.get("type") or str(inner.get("$ref", "any")).rpartition("/")[2]
         kind = f"list of {name}"
     return Text(kind if slot.required else f"{kind}, optional")
-
-
-def short(value: Any) -> str:
-    """Write a value on one line of bounded length."""
-    text = value if isinstance(value, str) and "${" in value else as_json(value)
-    return text if len(text) <= VALUE_CHARS else f"{text[: VALUE_CHARS - 1]}…"
-
-
-def as_json(value: Any, *, indent: int | None = None) -> str:
-    """Write a value as JSON for people."""
-    return json.dumps(value, ensure_ascii=False, default=_plainly, indent=indent)
-
-
-def _plainly(value: Any) -> Any:
-    dump = getattr(value, "model_dump", None)
-    return dump(mode="json") if callable(dump) else str(value)
-
-
-def seconds(value: float) -> str:
-    """Write a duration: `0.03 s`, `12 s`, `3 min 20 s`."""
-    if value < 60:
-        return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
-    minutes, rest = divmod(round(value), 60)
-    return f"{minutes} min {rest} s"

@@ -8,22 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from goalgraph.cli.show import outputs_table, seconds, short
+from goalgraph.cli.show import outputs_table
+from goalgraph.live.words import MARKS, seconds, short
 from planner.execution import RunEvent, RunRecord, StepState
 from storage.protocols import Table as Answer
 
-MARKS = {
-    "pending": ("·", "dim"),
-    "open": ("·", "dim"),
-    "running": ("▸", "cyan"),
-    "waiting": ("?", "yellow"),
-    "compensating": ("↶", "yellow"),
-    "succeeded": ("✓", "green"),
-    "failed": ("✗", "red"),
-    "unknown": ("✗", "red"),
-    "cancelled": ("✗", "yellow"),
-    "skipped": ("–", "yellow"),
-}
 MOST_ROWS = 200
 OUR_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SHORT_ID = 13

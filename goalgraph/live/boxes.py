@@ -5,20 +5,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment, Segments
 from rich.style import Style
-from rich.text import Text
 
 from goalgraph.live.states import LiveRun, LiveStep
-from goalgraph.live.words import MARKS, cut, seconds
+from goalgraph.live.words import MARKS, cut, seconds, visible
 from planner.plan.drawing.layout import BEND_GAP, ROW_GAP, Layout, Spot, arrange
 
 COLUMN, ROW = BEND_GAP, ROW_GAP / 2
 """Units of the layout that one letter takes: so two rows lie between boxes, and two columns beside them."""
 BOX_HEIGHT = 3
-NARROWEST, WIDEST = 18, 34
+NARROWEST, WIDEST = 22, 34
 MOST_STEPS = 40
 """Of a plan with more, no picture in letters tells anything."""
+Part = tuple[str, str]
+"""A text and its style."""
 
 UP, DOWN, LEFT, RIGHT = 1, 2, 4, 8
 LINES = dict(
@@ -62,7 +64,7 @@ def sketch(run: LiveRun) -> Sketch | None:
 
 def picture(run: LiveRun, sketched: Sketch, now: datetime) -> Segments:
     """Draw a plan with the states of its steps: their signs, words and colours, how long they took, what they say."""
-    rows: list[dict[int, tuple[str, str]]] = [{} for _ in range(sketched.height)]
+    rows: list[dict[int, Part]] = [{} for _ in range(sketched.height)]
     for (row, column), letter in sketched.lines.items():
         if row < sketched.height:
             rows[row][column] = (letter, "dim")
@@ -72,38 +74,41 @@ def picture(run: LiveRun, sketched: Sketch, now: datetime) -> Segments:
     return Segments([part for row in rows for part in _segments(row)])
 
 
-def _drawn(step: LiveStep, width: int, now: datetime) -> list[Text]:
+def _drawn(step: LiveStep, width: int, now: datetime) -> list[list[Part]]:
     """Write the box of a step: its name and time in the upper line, what it does inside."""
     mark, style = MARKS[step.status]
-    border = style if step.status != "open" else "dim"
+    border, weight = ("dim", "") if step.status == "open" else (style, "bold")
     took = step.took(now)
     time = "" if took is None else f" {seconds(took)} "
-    name = cut(step.id, width - len(time) - 7)
-    rule = "─" * (width - len(name) - len(time) - 7)
-    upper = Text.assemble(
-        ("╭─ ", border), (mark, style), (f" {name} ", "bold" if step.status != "open" else ""), (f"{rule}", border)
-    )
-    upper.append(time, "dim").append("─╮", border)
-    inside = _inside(step, width - 4)
-    inside.truncate(width - 4, overflow="ellipsis", pad=True)
+    room = width - len(time) - 7
+    name = _fitted(step.id, room)
+    rule = "─" * (room - cell_len(name))
+    inside = [(part, style) for part, style in _inside(step, width - 4) if part]
+    left = width - 4 - sum(cell_len(part) for part, _ in inside)
     return [
-        upper,
-        Text.assemble(("│ ", border), inside, (" │", border)),
-        Text(f"╰{'─' * (width - 2)}╯", border),
+        [("╭─ ", border), (mark, style), (f" {name} ", weight), (rule, border), (time, "dim"), ("─╮", border)],
+        [("│ ", border), *inside, (" " * left, ""), (" │", border)],
+        [(f"╰{'─' * (width - 2)}╯", border)],
     ]
 
 
-def _inside(step: LiveStep, room: int) -> Text:
+def _inside(step: LiveStep, room: int) -> list[Part]:
     """Say what a step does: a bar while it tells how far it is, what went wrong, else its state and its action."""
     _, style = MARKS[step.status]
     if step.status == "running" and step.progress is not None:
         share = f" {step.progress:>4.0%}"
-        return Text.assemble((bar(step.progress, room - len(share)), style), (share, "dim"))
+        return [(bar(step.progress, room - len(share)), style), (share, "dim")]
     if step.note and step.status in ("running", "failed", "unknown", "cancelled"):
-        return Text(cut(step.note, room), style="red" if step.status == "failed" else style)
+        return [(_fitted(step.note, room), style)]
     word = "" if step.status in ("open", "succeeded") else f"{step.status} "
     tries = f" ×{step.attempts}" if step.attempts > 1 else ""
-    return Text.assemble((word, style), (f"{step.action}{tries}", "dim"))
+    return [(word, style), (_fitted(f"{step.action}{tries}", room - len(word)), "dim")]
+
+
+def _fitted(text: str, cells: int) -> str:
+    """Cut a text to so many places on the screen; a Chinese letter takes two."""
+    shown = cut(visible(text), cells)
+    return set_cell_size(shown, cells) if cell_len(shown) > cells else shown
 
 
 def bar(share: float, width: int) -> str:
@@ -112,16 +117,21 @@ def bar(share: float, width: int) -> str:
     return "━" * done + "╌" * (width - done)
 
 
-def _put(row: dict[int, tuple[str, str]], left: int, line: Text) -> None:
+def _put(row: dict[int, Part], left: int, line: Sequence[Part]) -> None:
     """Write a line into a row, letter by letter, so that what was there before is under it."""
     at = left
-    for one in line.divide(range(1, len(line.plain))):
-        span = one.spans[-1].style if one.spans else one.style
-        row[at] = (one.plain, str(span))
-        at += 1
+    for text, style in line:
+        for letter in text:
+            cells = cell_len(letter)
+            if cells == 0 and at > left:  # it stands on the letter before it
+                row[at - 1] = (row[at - 1][0] + letter, row[at - 1][1])
+                continue
+            row[at] = (letter, style)
+            row.update(dict.fromkeys(range(at + 1, at + cells), ("", "")))
+            at += cells
 
 
-def _segments(row: Mapping[int, tuple[str, str]]) -> list[Segment]:
+def _segments(row: Mapping[int, Part]) -> list[Segment]:
     parts: list[Segment] = []
     for column in range(max(row, default=-1) + 1):
         letter, style = row.get(column, (" ", ""))
@@ -131,7 +141,7 @@ def _segments(row: Mapping[int, tuple[str, str]]) -> list[Segment]:
 
 def _width(step: LiveStep) -> int:
     """Return how wide a box has to be for the step's name with a time behind it, or its action; always even."""
-    wanted = max(len(step.id) + 15, len(step.action) + 4, NARROWEST)
+    wanted = max(cell_len(step.id) + 15, cell_len(step.action) + 4, NARROWEST)
     return min(wanted + wanted % 2, WIDEST)
 
 

@@ -130,7 +130,9 @@ class LiveRun:
 
     def _begin(self, event: ExecutionEvent) -> None:
         """Note that somebody has taken the run up: what was under way in an earlier life is not any more."""
-        lost = {"running", "waiting"} | ({"failed", "cancelled", "unknown", "skipped", "undone"} if self.ended else set())
+        lost = {"running", "waiting"}
+        if self.ended:  # another attempt, which tells of what it keeps
+            lost |= {"failed", "cancelled", "unknown", "skipped", "undone"}
         for step in self.steps.values():
             if step.status in lost:
                 step.status, step.note, step.progress = "open", "", None
@@ -161,8 +163,8 @@ def _take_of_step(step: LiveStep, event: ExecutionEvent) -> None:
         case "step_success":
             _end(step, "succeeded", "" if step.items is None else f"{step.items} items", event)
         case "step_failure":
-            known = event.message in ("cancelled", "unknown")
-            _end(step, event.message if known and event.message else "failed", event.error or event.message or "", event)
+            status = event.message if event.message in ("cancelled", "unknown") else "failed"
+            _end(step, status, event.error or event.message or "", event)
         case "step_skipped":
             _end(step, "skipped", event.message or "", event)
         case "waiting":
@@ -184,6 +186,5 @@ def _steps(plan: CandidatePlan) -> dict[str, LiveStep]:
     actions = {step.id: step.action or step.action_ref or "" for step in plan.steps}
     order = [*graph.order, *(step_id for step_id in actions if step_id not in graph.levels)]  # these are in a cycle
     deepest = max(graph.levels.values(), default=0) + 1
-    return {
-        one: LiveStep(one, actions[one], graph.levels.get(one, deepest), tuple(sorted(graph.edges[one]))) for one in order
-    }
+    levels = {one: graph.levels.get(one, deepest) for one in order}
+    return {one: LiveStep(one, actions[one], levels[one], tuple(sorted(graph.edges[one]))) for one in order}

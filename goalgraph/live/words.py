@@ -1,6 +1,7 @@
 """The marks, durations and values that everything shown of a run is written with."""
 
 import json
+import re
 from typing import Any
 
 MARKS = {
@@ -18,6 +19,15 @@ MARKS = {
 }
 """The status of a step or a run → its sign and its colour."""
 VALUE_CHARS = 60
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What moves the cursor, changes the terminal or turns the direction of a line, and no text of ours contains."""
+
+
+def visible(text: str) -> str:
+    """Put a sign in the place of each character that would act on the terminal instead of being shown."""
+    return UNSEEN.sub("\ufffd", text)
 
 
 def seconds(value: float) -> str:

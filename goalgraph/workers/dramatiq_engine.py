@@ -2,24 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, cast
+from typing import cast
 
-from dramatiq import Actor, Consumer, DecodeError, Message, MessageProxy, Worker
-from dramatiq.brokers.redis import RedisBroker
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError
-from redis.retry import Retry
+from dramatiq import Actor, Worker
+from redis.exceptions import RedisError
+
+from goalgraph.workers.queue import ACTOR, QUEUE, RunQueue
 
 logger = logging.getLogger("goalgraph")
 
-QUEUE, ACTOR = "runs", "advance"
-ANSWER = 5.0
-"""Seconds that the queue's Redis has for connecting and for each answer."""
 JOINED = 2.0
 """Seconds that dramatiq's threads have to end."""
 
@@ -41,14 +35,8 @@ class DramatiqEngine:
     local = False
 
     def __init__(self, broker_url: str, *, queue: str = "gg", threads: int = 2, slots: int = 100) -> None:
-        connection: dict[str, Any] = {"socket_timeout": ANSWER, "socket_connect_timeout": ANSWER}
-        client = cast("Any", _Client).from_url(broker_url, retry=Retry(NoBackoff(), 0), **connection)
-        self._client: Redis = client
-        self._broker = _Broker(
-            client=client, namespace=queue, middleware=[], maintenance_chance=1_000_000, heartbeat_timeout=60_000
-        )
-        self._broker.declare_queue(QUEUE)
-        Actor(self._hand_over, broker=self._broker, actor_name=ACTOR, queue_name=QUEUE, priority=0, options={})
+        self._queue = RunQueue.at(broker_url, namespace=queue)
+        Actor(self._hand_over, broker=self._queue, actor_name=ACTOR, queue_name=QUEUE, priority=0, options={})
         self._threads = threads
         self._slots = asyncio.Semaphore(slots)
         self._senders = ThreadPoolExecutor(2, thread_name_prefix="goalgraph-submit")
@@ -65,7 +53,7 @@ class DramatiqEngine:
     async def start(self, advance: Callable[[str], Awaitable[None]]) -> None:
         """Begin to take runs up; a queue that cannot be reached is tried again until it can."""
         self._advance, self._loop = advance, asyncio.get_running_loop()
-        self._worker = Worker(self._broker, worker_timeout=50, worker_threads=self._threads)
+        self._worker = Worker(self._queue, worker_timeout=50, worker_threads=self._threads)
         await asyncio.to_thread(self._worker.start)
 
     async def submit(self, run_id: str, delay: float = 0.0) -> None:
@@ -74,11 +62,9 @@ class DramatiqEngine:
         Raises:
             RedisError: the queue cannot be reached from a process that only submits.
         """
-        message: Message[None] = Message(queue_name=QUEUE, actor_name=ACTOR, args=(run_id,), kwargs={}, options={})
-        milliseconds = round(1000 * delay) if delay > 0 else None
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._senders, lambda: self._broker.enqueue(message, delay=milliseconds))
+            await loop.run_in_executor(self._senders, self._queue.send, run_id, delay)
         except RedisError as error:
             if self._advance is None or delay > 0:
                 raise
@@ -100,7 +86,7 @@ class DramatiqEngine:
         while tasks := {*self._tasks.values(), *self._waiting}:
             await asyncio.wait(tasks)
         await asyncio.to_thread(self._senders.shutdown)
-        self._client.close()
+        self._queue.close()
 
     def _hand_over(self, run_id: str) -> None:
         """Pass a run to the event loop and return when it has a slot; called in a thread of dramatiq."""
@@ -145,69 +131,8 @@ class DramatiqEngine:
             self._slots.release()
 
 
-class _Client(Redis):
-    """Dramatiq goes on after a lost connection, and only after that; so whatever else goes wrong becomes one."""
-
-    def execute_command(self, *args: Any, **options: Any) -> Any:
-        try:
-            return cast("Any", super()).execute_command(*args, **options)
-        except (NoScriptError, RedisConnectionError):
-            raise
-        except RedisError as error:
-            raise RedisConnectionError(str(error)) from error
-
-
-class _Broker(RedisBroker):
-    """Reads each message with care: whoever can write to the queue must not be able to stop its readers."""
-
-    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
-        return _Careful(super().consume(queue_name, prefetch, timeout), queue_name)
-
-
-class _Careful(Consumer):
-    """Passes on what is a message of ours, made anew from its two facts: the id of a run, and when it is due."""
-
-    def __init__(self, consumer: Consumer, queue_name: str) -> None:
-        self._consumer = consumer
-        self._queue_name = queue_name
-
-    def ack(self, message: MessageProxy) -> None:
-        self._consumer.ack(message)
-
-    def nack(self, message: MessageProxy) -> None:
-        self._consumer.nack(message)
-
-    def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        with suppress(RedisError):  # it would end the thread that reads the queue
-            self._consumer.requeue(messages)
-
-    def close(self) -> None:
-        self._consumer.close()
-
-    def __next__(self) -> MessageProxy | None:
-        try:
-            message = next(self._consumer)
-        except (DecodeError, TypeError) as error:
-            logger.warning("the queue holds what is no message: %s", error)
-            return None
-        if message is None:
-            return None
-        match message.asdict():
-            case {
-                "args": (str(run_id),),
-                "actor_name": "advance",
-                "queue_name": self._queue_name,
-                "options": {"redis_message_id": str(key), **more},
-            }:
-                eta = more.get("eta")
-                options = {"redis_message_id": key, **({"eta": eta} if isinstance(eta, int) else {})}
-                return MessageProxy(message.copy(kwargs={}))
-            case _:
-                return None
-
-
 def _end(worker: Worker) -> None:
     try:
         worker.stop(round(1000 * JOINED))
-    except Exception:  # noqa: BLE001 - its threads are daemons, and what they hold is found again
+    except Exception:  # its threads are daemons, and what they hold is found again
         logger.info("the reading of the queue did not end in good order", exc_info=True)

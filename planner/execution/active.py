@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from planner.execution.attempt import LINGER
 from planner.execution.history import Start
 from planner.execution.outcome import ExecutionResult
+from planner.execution.request import RunRequest
 from planner.execution.state import RunState
 
 
@@ -17,6 +18,10 @@ class Active:
     start: Start
     state: RunState
     runner: asyncio.Task[ExecutionResult]
+    request: RunRequest
+    """Of the call that began it."""
+    new: bool
+    """Whether that call also recorded it."""
     aborted: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: int = 0
     """Callers that wait for it; when the last is cancelled, so is the run."""

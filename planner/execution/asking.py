@@ -169,6 +169,12 @@ async def _decision(state: RunState, name: str, value: Callable[[], dict[str, An
     return (await durable(name, ask, state.acknowledgements))["answer"]
 
 
+async def begin(state: RunState, name: str) -> None:
+    """Write down that a call is about to be made that may be repeated, but leaves something to undo."""
+    answers = answered(state)
+    await _was_begun(state, name, answers, f"#{answers}.0" if answers else "")
+
+
 async def _was_begun(state: RunState, name: str, answers: int, suffix: str) -> bool:
     async def intend() -> dict[str, Any]:
         return {"intent": state.key(name), "answers": answers, "process": state.process}

@@ -14,6 +14,8 @@ from planner.execution.people import read_question
 class Earlier:
     """Read from the writes of the run's tasks when LangGraph loads them."""
 
+    any: bool = False
+    """Whether an earlier life of this attempt of the run left anything."""
     questions: dict[str, Interrupt] = field(default_factory=dict[str, Interrupt])
     """By id; without those of tasks that have returned."""
     answers: dict[str, int] = field(default_factory=dict[str, int])
@@ -27,6 +29,7 @@ class Earlier:
         """Take note of what a checkpoint holds."""
         if found is None:
             return
+        self.any = bool(found.pending_writes)
         returned: set[str] = set()
         asked: dict[str, list[Interrupt]] = {}
         for task_id, channel, value in found.pending_writes or ():

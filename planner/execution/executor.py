@@ -280,7 +280,8 @@ class PlanExecutor:
         context.run(var_child_runnable_config.set, None)  # inside somebody's node, their thread must not become ours
         work = self._advance(request, state, start, history, writer)
         runner = asyncio.create_task(work, name=f"goalgraph-run-{run_id}", context=context)
-        active = self._active[run_id] = Active(start, state, runner)
+        new = writer is not None and writer.granted.new
+        active = self._active[run_id] = Active(start, state, runner, request, new)
         state.abort = active.abort
         runner.add_done_callback(lambda _: self._active.pop(run_id, None))
         return active

@@ -68,7 +68,7 @@ class RunLog:
 
     async def submit(
         self, request: RunRequest, *, calls: Sequence[str] = (), due_in: float = 0.0, again: bool = False
-    ) -> Granted:
+    ) -> bool:
         """Record a run that somebody is to take up; one that is there already stays as it is.
 
         Args:
@@ -77,14 +77,15 @@ class RunLog:
             due_in: Seconds.
             again: It has ended, and is begun anew.
 
+        Returns:
+            Whether it is new.
+
         Raises:
             RunConflict: the id is that of another run.
             RunNotRecorded: the store does not take the record.
         """
         answer = await self._enter(request, None, "pending", calls=calls, due_in=due_in, again=again)
-        if isinstance(answer, Refused):
-            raise RunConflict(f"run {request.context.run_id!r} cannot be recorded: {answer.why}")
-        return answer
+        return isinstance(answer, Granted) and answer.new
 
     async def enter(self, request: RunRequest, *, create: bool, calls: Sequence[str] = ()) -> RunWriter | Refused:
         """Take a run up, and record it first when it is new; nothing of it has happened before this returns.

@@ -245,7 +245,7 @@ class RunWriter:
             progress=self._progress,
             keep=self.spent.packed(),
         )
-        self._seq = await self._insist(update)
+        self._seq = max(self._seq, await self._insist(update))  # without events a store need not know it
         return ended
 
     def _change(self, said: _Said) -> Change:

@@ -10,7 +10,7 @@ from langgraph.errors import GraphBubbleUp
 from planner.catalog import ActionContext, ActionSpec, to_plain
 from planner.catalog.spec import ActionCall
 from planner.errors import ApprovalRefused, BindingError, LimitExceeded
-from planner.execution.asking import Questions, approved, decided, in_flight, raise_open_question
+from planner.execution.asking import Questions, approved, begin, decided, in_flight, raise_open_question
 from planner.execution.attempt import (
     DecidedFailed,
     FlowAttemptFailed,
@@ -39,7 +39,7 @@ async def run_step(state: RunState, step: PlanStep) -> StepOutcome:
     waits = {other: await state.future(other) for other in state.graph.edges[step.id]}
     if (why := _blocked(state, step, waits)) is not None:
         return _skipped(step, spec, *why)
-    if state.stop_reason is not None:
+    if state.stop_reason is not None and not _has_items(state, step):
         return not_begun(state, step.id, undecided=in_flight(state, step, step.id))
     try:
         if step.when is not None and not holds(step.when, state.bindings, None, step.id):
@@ -67,6 +67,11 @@ def _blocked(state: RunState, step: PlanStep, waits: Mapping[str, StepOutcome]) 
     if failed is not None:
         return "dependency", failed
     return None if condition is None else ("condition", condition)
+
+
+def _has_items(state: RunState, step: PlanStep) -> bool:
+    """Tell whether an earlier life may have run some items of a mapped step; then the others are skipped one by one."""
+    return step.for_each is not None and state.acknowledgements is not None and state.acknowledgements.earlier.any
 
 
 WORST_FIRST: Sequence[StepStatus] = ("failed", "unknown", "cancelled", "skipped", "succeeded")
@@ -197,6 +202,7 @@ def _ended_meanwhile(unit: Unit) -> StepOutcome | None:
     state, step = unit.state, unit.step
     if state.broken is not None:
         raise state.broken
+    state.check_lease()  # a process that was stopped for a while begins nothing that another one may do by now
     if state.stop_reason is not None:
         return not_begun(state, step.id, undecided=in_flight(state, step, unit.name))
     if unit.item is not None and unit.item.siblings.failed:
@@ -208,6 +214,8 @@ async def _once(state: RunState, unit: Unit, arguments: Mapping[str, Any], item:
     """Call the action, or take what a person says of a call that an earlier life of the run had begun."""
     step, spec = unit.step, unit.spec
     if spec.policy.idempotent != "no" or spec.kind != "action":
+        if spec.policy.undo is not None:
+            await begin(state, unit.name)
         return await _call(state, unit, arguments)
     decision = await decided(state, step, spec, unit.name, item)
     if decision is None:

@@ -4,6 +4,7 @@ from planner.runs.access import RunAccess, SecretProvider
 from planner.runs.engine import Advance, ExecutionEngine, LocalEngine
 from planner.runs.following import follow
 from planner.runs.handle import BackgroundExecutionHandle, OnComplete
+from planner.runs.metrics import RunMetrics
 from planner.runs.policy import RunPolicy
 from planner.runs.service import RunService
 
@@ -14,6 +15,7 @@ __all__ = [
     "LocalEngine",
     "OnComplete",
     "RunAccess",
+    "RunMetrics",
     "RunPolicy",
     "RunService",
     "SecretProvider",

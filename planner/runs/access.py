@@ -57,8 +57,19 @@ class RunAccess:
         entry = await self.stores.records.latest("run", run_id)
         return None if entry is None else read_run(entry, self.stores.codec)
 
+    async def owned(self, run_id: str, identity: RequestIdentity) -> RunRecord:
+        """Return a run of whoever asks.
+
+        Raises:
+            RunNotFound: there is none, or it is somebody else's.
+        """
+        found = await self.any(run_id)
+        if found is None or (found.org_id, found.user_id) != (identity.org_id, identity.user_id):
+            raise RunNotFound(run_id)
+        return found
+
     async def record(self, run_id: str, identity: RequestIdentity) -> RunRecord:
-        """Return a run of whoever asks, or one that asks them something.
+        """Return a run of whoever asks, or one that asks them something: to look at it, and to answer.
 
         Raises:
             RunNotFound: there is none, or it is somebody else's.

@@ -26,7 +26,7 @@ async def to_retry(
     Raises:
         RunNotFound, RunNotEnded, RunEnded, MissingSecrets: see `RunService.retry`.
     """
-    record = await access.record(run_id, identity)
+    record = await access.owned(run_id, identity)
     if not record.ended:
         raise RunNotEnded(run_id, record.status)
     if record.status == "succeeded":
@@ -46,7 +46,7 @@ async def to_rerun(
     identity: RequestIdentity,
 ) -> RunRequest:
     """Return the request for another run of the same plan, with other inputs where they are given."""
-    before = await access.request(await access.record(run_id, identity), user_inputs)
+    before = await access.request(await access.owned(run_id, identity), user_inputs)
     return replace(
         before,
         user_inputs={**before.user_inputs, **(user_inputs or {})},

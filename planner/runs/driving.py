@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
 from time import monotonic
@@ -43,6 +45,13 @@ class Relay:
             await emit(self._listener, event)
 
 
+def relayed(request: RunRequest) -> RunRequest:
+    """Return the request with a listener that is told each event once, wherever the run is advanced."""
+    if request.on_event is None or isinstance(request.on_event, Relay):
+        return request
+    return replace(request, on_event=Relay(request.on_event))
+
+
 class Driver:
     """Advances the runs of one executor.
 
@@ -57,6 +66,12 @@ class Driver:
         """Whether runs are left to other processes now."""
         self._access = access
         self._executor = access.executor
+        self.started = 0
+        """Runs that were begun here, or taken up where another process had left them."""
+        self.ended: Counter[RunStatus] = Counter()
+        """Those of them that have ended, or wait for a person, by status."""
+        self.lost = 0
+        """Those whose lease was lost, so that another process has them."""
         self._lacking: set[str] = set()
         """Runs that lack an input here, which was said once."""
 
@@ -66,7 +81,7 @@ class Driver:
             record = await self._access.any(run_id)
             if record is None or record.ended or self.closing:
                 return
-            await self._executor.execute(await self._access.request(record))
+            await self._advance(await self._access.request(record), None)
         except (RunHeld, LeaseLost) as error:
             logger.debug("%s", error)
         except MissingSecrets as error:
@@ -134,18 +149,32 @@ class Driver:
             RunHeld: another caller of this process advances it, so its events go to another listener.
         """
         run_id = request.context.run_id
-        if active is not None:
-            return await self._executor.join(active, request)
-        if request.on_event is not None and run_id in self._executor.active:
-            raise RunHeld(run_id, "another call of this process", LOOK_AGAIN)
-        return await self._executor.execute(request)
+        if active is None:
+            if request.on_event is not None and run_id in self._executor.active:
+                raise RunHeld(run_id, "another call of this process", LOOK_AGAIN)
+            begun = await self._executor.begin(request)
+            if isinstance(begun, ExecutionResult):
+                return begun
+            active = begun
+        first = active.waiting == 0
+        self.started += first
+        try:
+            result = await self._executor.join(active, request)
+        except LeaseLost:
+            self.lost += first and not self.closing
+            raise
+        self.ended[result.status] += first
+        return result
 
     async def follow(
         self, run_id: str, identity: RequestIdentity, heard: Callable[[RunStatus], None]
     ) -> ExecutionResult:
-        """Wait until a run that this process did not start has ended or waits, and take it up when nobody has it."""
+        """Wait until a run that this process did not start has ended or waits, and take it up when nobody has it.
+
+        One that nobody has begun is left to those who look for what is due: it may be a copy.
+        """
         record = await self._access.record(run_id, identity)
-        if not record.ended and record.status != "waiting" and await self._access.is_ours(run_id):
+        if record.status in ("running", "compensating") and await self._access.is_ours(run_id):
             with suppress(MissingSecrets):
                 return await self.settle(await self._access.request(record), patient=True, heard=heard)
         return await self.watch(run_id, heard)

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import TYPE_CHECKING, Any, Literal
 
 from planner.context import RequestIdentity
-from planner.errors import CallbackTimeout
+from planner.errors import CallbackTimeout, RunConflict
 from planner.execution import ExecutionResult, RunEvent, RunRecord, RunStatus
 from planner.execution.active import Active
+from planner.execution.bind import fingerprint
 from planner.execution.outcome import PendingInterrupt
 from planner.execution.request import RunRequest
 from planner.runs.driving import told
@@ -39,12 +40,12 @@ class BackgroundExecutionHandle:
         run_id: str,
         plan_id: str,
         identity: RequestIdentity,
-        status: RunStatus,
+        status: RunStatus = "pending",
         *,
         request: RunRequest | None = None,
-        active: Active | None = None,
-        result: ExecutionResult | None = None,
+        begun: Active | ExecutionResult | None = None,
     ) -> None:
+        """`request` is given where the run was started, and `begun` when it goes on here, or has ended."""
         self.id = run_id
         self.plan_id = plan_id
         self.callback_error: BaseException | None = None
@@ -52,9 +53,11 @@ class BackgroundExecutionHandle:
         self._service = service
         self._identity = identity
         self._request = request
-        self._active = active
-        self._status: RunStatus = status
-        self._result = result
+        self._active = begun if isinstance(begun, Active) else None
+        self._result = begun if isinstance(begun, ExecutionResult) else None
+        self._status: RunStatus = status if self._result is None else self._result.status
+        if self._active is not None:
+            self._status = "running"
         self._callbacks: list[OnComplete] = []
         self._settled = asyncio.Event()
         """Set when the run has ended, or waits for a person."""
@@ -104,6 +107,18 @@ class BackgroundExecutionHandle:
         return task.result()
 
     # ---------------------------------------------------------------------------------------------------- and the rest
+
+    def check(self, request: RunRequest) -> None:
+        """Make sure that `request` means this run.
+
+        Raises:
+            RunConflict: it is of another plan, or has other inputs.
+        """
+        if request.plan.id != self.plan_id:
+            raise RunConflict(f"run {self.id!r} was started with another plan ({self.plan_id}); use a new exec_id")
+        known = self._request
+        if known is not None and fingerprint(known.user_inputs) != fingerprint(request.user_inputs):
+            raise RunConflict(f"run {self.id!r} was started with other user inputs; use a new exec_id")
 
     async def refresh(self) -> RunRecord:
         """Return the run's record as it is now.
@@ -157,6 +172,8 @@ class BackgroundExecutionHandle:
     def attach(self, on_complete: OnComplete) -> None:
         """Call `on_complete` as well, when the run has ended."""
         self._callbacks.append(on_complete)
+        if self._task is not None and self._task.done():  # it has called those that were there, and knows the end
+            self._task = None
         self.follow()
 
     # ------------------------------------------------------------------------------------------------------- following

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -49,6 +50,8 @@ class Notifier:
         timeout: float,
     ) -> None:
         self.registered = dict(registered)
+        self.attempts: Counter[str] = Counter()
+        """Deliveries so far that were `delivered`, `failed`, or were given up with this one (`dead`)."""
         self._outbox = outbox
         self._result = result
         self._every = every
@@ -104,9 +107,11 @@ class Notifier:
             told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             dead = call.attempts + 1 >= MOST_ATTEMPTS
             pause = min(FIRST_PAUSE * 2**call.attempts, LONGEST_PAUSE)
+            self.attempts["dead" if dead else "failed"] += 1
             logger.warning("callback %s of run %s failed: %s", call.target, call.run_id, told)
             await self._outbox.settle(call, retry_in=pause, error=told, dead=dead)
         else:
+            self.attempts["delivered"] += 1
             await self._outbox.settle(call)
 
     async def _send(self, call: Call) -> None:

@@ -3,13 +3,12 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 from planner.context import RequestIdentity
-from planner.errors import RunConflict, RunEnded, RunHeld, RunNotFound
-from planner.execution import ExecutionResult, Found, RunEvent, RunRecord, RunRequest, RunStatus
+from planner.errors import RunEnded, RunHeld, RunNotFound
+from planner.execution import ExecutionResult, Found, RunEvent, RunRecord, RunRequest
 from planner.execution.active import Active
 from planner.execution.executor import PlanExecutor
 from planner.execution.outcome import PendingInterrupt
@@ -19,7 +18,7 @@ from planner.execution.run_log import RunLog
 from planner.runs.access import RunAccess, SecretProvider, open_questions
 from planner.runs.admission import Admission
 from planner.runs.anew import to_rerun, to_retry
-from planner.runs.driving import Driver, Relay
+from planner.runs.driving import Driver, relayed
 from planner.runs.engine import ExecutionEngine, LocalEngine
 from planner.runs.following import follow
 from planner.runs.handle import BackgroundExecutionHandle, OnComplete
@@ -78,8 +77,8 @@ class RunService:
         )
         patience = self.limits.callback_timeout.total_seconds()
         self.notifier = Notifier(live, self.access.result, callbacks or {}, every=sweep, timeout=patience)
-        self._admission = Admission(live, self.limits)
-        self._handles: WeakValueDictionary[str, BackgroundExecutionHandle] = WeakValueDictionary()
+        self._admission = Admission(self.access, self.limits)
+        self._handles: WeakValueDictionary[tuple[str, str, str], BackgroundExecutionHandle] = WeakValueDictionary()
         self._going: dict[asyncio.Task[Any], BackgroundExecutionHandle | None] = {}
         """What is under way, and on which handle: nothing is left to the garbage collector."""
         self._opened = False
@@ -101,6 +100,7 @@ class RunService:
         """
         self.driver.closing = self.policy.survive
         await self.sweeper.close()
+        self.hold(asyncio.create_task(self.engine.stop(), name="goalgraph-engine-stop"))  # others get what comes now
         if self.policy.survive:
             left = self._executor.active
             await self._executor.hand_back(self.policy.grace)
@@ -111,7 +111,6 @@ class RunService:
                 handle.cancel()
         while self._going:
             await asyncio.wait(set(self._going))
-        await self.engine.stop()
         await self.notifier.close()
         await asyncio.to_thread(self._executor.close)
 
@@ -144,8 +143,8 @@ class RunService:
         if request.dry_run:
             return await self._executor.execute(request)
         await self.open()
-        await self._admission.check(request.context.identity.org_id)
-        return await self.driver.settle(_relayed(request), here=True)
+        await self._admission.check(request.context)
+        return await self.driver.settle(relayed(request), here=True)
 
     async def start(
         self, request: RunRequest, on_complete: OnComplete | str | None = None
@@ -161,17 +160,15 @@ class RunService:
             Exception: as `execute`.
         """
         await self.open()
-        run_id = request.context.run_id
-        known = self._handles.get(run_id)
-        if known is not None and known.plan_id != request.plan.id:
-            raise RunConflict(f"run {run_id!r} was started with another plan ({known.plan_id}); use a new exec_id")
+        known = self._handles.get(_key(request.context.run_id, request.context.identity))
+        if known is not None:
+            known.check(request)
         durable = (on_complete,) if isinstance(on_complete, str) else ()
         if known is not None and not known.done() and known.status() != "waiting":
-            if durable:
-                await self.log.stores.live.add(run_id, durable[0])
+            await self._call_back(known.id, durable)
         else:
-            await self._admission.check(request.context.identity.org_id)
-            known = await self._begin(request, durable)
+            await self._admission.check(request.context)
+            known = await self._begin(relayed(request), durable)
         if callable(on_complete):
             known.attach(on_complete)
         known.follow()
@@ -179,41 +176,33 @@ class RunService:
 
     async def _begin(self, request: RunRequest, calls: Sequence[str]) -> BackgroundExecutionHandle:
         """Have a run advanced here, or by whoever the engine wakes up."""
-        request = _relayed(request)
         if self.engine.local:
             try:
                 begun = await self._executor.begin(request, calls)
             except RunHeld:
                 begun = None
-            if isinstance(begun, ExecutionResult):
-                return self._handle(request, begun.status, result=begun)
-            return self._handle(request, "running", active=begun)
+            if not (isinstance(begun, Active) and begun.request is request and begun.new):
+                await self._call_back(request.context.run_id, calls)
+            return self._handle(request, begun)
         refused = await self._executor.check(request)
         if refused is not None:
-            return self._handle(request, refused.status, result=refused)
-        await self.log.submit(request, calls=calls)
+            return self._handle(request, refused)
+        if not await self.log.submit(request, calls=calls):
+            await self._call_back(request.context.run_id, calls)
         return await self._taken_up(request)
 
-    def _handle(
-        self,
-        request: RunRequest,
-        status: RunStatus,
-        *,
-        active: Active | None = None,
-        result: ExecutionResult | None = None,
-    ) -> BackgroundExecutionHandle:
-        context = request.context
+    async def _call_back(self, run_id: str, calls: Sequence[str]) -> None:
+        """Add callbacks to a run that was there before they were asked for; one that was refused has none."""
+        for target in calls:
+            if await self.access.any(run_id) is not None:
+                await self.log.stores.live.add(run_id, target)
+                self.notifier.wake()
+
+    def _handle(self, request: RunRequest, begun: Active | ExecutionResult | None = None) -> BackgroundExecutionHandle:
         handle = BackgroundExecutionHandle(
-            self,
-            context.run_id,
-            request.plan.id,
-            context.identity,
-            status,
-            request=request,
-            active=active,
-            result=result,
+            self, request.context.run_id, request.plan.id, request.context.identity, request=request, begun=begun
         )
-        self._handles[handle.id] = handle
+        self._handles[_key(handle.id, request.context.identity)] = handle
         return handle
 
     async def _submit(self, run_id: str) -> None:
@@ -233,10 +222,10 @@ class RunService:
         """
         await self.open()
         record = await self.access.record(run_id, identity)
-        known = self._handles.get(run_id)
+        known = self._handles.get(_key(run_id, identity))
         if known is None:
             known = BackgroundExecutionHandle(self, run_id, record.plan_id, identity, record.status)
-            self._handles[run_id] = known
+            self._handles[_key(run_id, identity)] = known
         return known
 
     async def list(self, identity: RequestIdentity, **asked: Any) -> Found[RunRecord]:
@@ -266,13 +255,13 @@ class RunService:
         Raises:
             RunNotFound: there is no such run for `identity`. RunEnded: it has ended.
         """
-        record = await self.access.record(run_id, identity)
+        record = await self.access.owned(run_id, identity)
         if record.ended:
             raise RunEnded(run_id, record.status)
-        self._executor.cancel(run_id)
         answer = await ask_to_stop(self.access, record)
         if answer == "over":
-            raise RunEnded(run_id, (await self.access.record(run_id, identity)).status)
+            raise RunEnded(run_id, (await self.access.owned(run_id, identity)).status)
+        self._executor.cancel(run_id)
         if answer == "asked":
             await self._submit(run_id)
         self.notifier.wake()
@@ -327,10 +316,11 @@ class RunService:
         Raises:
             RunNotFound: there is no such run for `identity`. RunEnded: it has ended.
         """
-        record = await self.access.record(run_id, identity)
+        record = await self.access.owned(run_id, identity)
         if record.ended:
             raise RunEnded(run_id, record.status)
         if not user_inputs:
+            await self.log.stores.live.enter(run_id, None)  # it is due now, should the engine lose what it is told
             await self._submit(run_id)
             return
         request = await self.access.request(record, user_inputs)
@@ -381,11 +371,11 @@ class RunService:
         await self.open()
         request = await to_rerun(self.access, run_id, None, exec_id, identity)
         await self.log.submit(request, due_in=NEVER)
-        return self._handle(request, "pending")
+        return await self.get(request.context.run_id, identity)
 
     async def _taken_up(self, request: RunRequest) -> BackgroundExecutionHandle:
         """Have a recorded run advanced; here, when nobody else can know its inputs."""
-        handle = self._handle(request, "pending")
+        handle = self._handle(request)
         if lacks_inputs(request):
             handle.follow()
         else:
@@ -393,8 +383,5 @@ class RunService:
         return handle
 
 
-def _relayed(request: RunRequest) -> RunRequest:
-    """Return the request with a listener that is told each event once, wherever the run is advanced."""
-    if request.on_event is None or isinstance(request.on_event, Relay):
-        return request
-    return replace(request, on_event=Relay(request.on_event))
+def _key(run_id: str, identity: RequestIdentity) -> tuple[str, str, str]:
+    return run_id, identity.org_id, identity.user_id

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from time import monotonic
 
-from storage.errors import StorageError
+from storage.errors import ArchiveUnavailable, StorageError
 from storage.runs import DueRuns
 
 logger = logging.getLogger("goalgraph")
@@ -44,6 +44,10 @@ class Sweeper:
         self._every = every
         self._put_off = put_off
         self._room = room
+        self.sweeps = 0
+        """Looks so far that the store answered."""
+        self.found = 0
+        """Runs that were due at the last of them."""
         self._foreign: dict[str, float] = {}
         """Runs that are left alone → until when."""
         self._task: asyncio.Task[None] | None = None
@@ -73,7 +77,9 @@ class Sweeper:
         """
         now = monotonic()
         self._foreign = {run_id: until for run_id, until in self._foreign.items() if until > now}
-        found = [run_id for run_id in await self._due.due() if run_id not in self._foreign]
+        due = await self._due.due()
+        self.sweeps, self.found = self.sweeps + 1, len(due)
+        found = [run_id for run_id in due if run_id not in self._foreign]
         random.shuffle(found)
         taken = 0
         for run_id in found:

@@ -25,6 +25,10 @@ class RedisDue(RunScripts):
         due = keys.partition(keys.partition_of(run_id), "due")
         return bool(await self.client.call(DEFER, [due], [utf8(run_id), seconds * 1000]))
 
+    async def adopt(self, limit: int = 1000) -> int:
+        """Return 0: without an archive, a run whose control is lost is lost itself; see `DueRuns`."""
+        return 0
+
     async def load(self, tenant: str) -> Load:
         """Count what is live; see `RunStore`."""
         of = self.client.keys.partition

@@ -84,7 +84,7 @@ class Campaign:
         stores = self._stores
         redis = stores.redis_front.url if number % 3 == 1 else stores.redis.url
         archive = stores.clickhouse_front.url if number % 3 == 2 else stores.clickhouse.url("chaos")
-        return Worker(redis, archive, lambda said: self._note("bug", said))
+        return Worker(lambda said: self._note("bug", said), "tests.chaos.worker", lambda: (redis, archive))
 
     async def _time(self, seconds: float, say: Say) -> None:
         loop = asyncio.get_running_loop()

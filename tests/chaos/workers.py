@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -26,25 +26,32 @@ class Worker:
     """A process that is started again whenever it has died.
 
     Args:
-        redis: URL for it, perhaps through a front that cuts connections.
-        archive: As `redis`.
         complain: Told what it logs as an error.
+        module: Of the process.
+        arguments: Of the process, chosen anew whenever it is started.
     """
 
-    def __init__(self, redis: str, archive: str, complain: Callable[[str], None]) -> None:
-        self._command = [sys.executable, "-m", "tests.chaos.worker", redis, archive]
+    def __init__(self, complain: Callable[[str], None], module: str, arguments: Callable[[], Sequence[str]]) -> None:
+        self._module = module
+        self._arguments = arguments
         self._complain = complain
         self._process: asyncio.subprocess.Process | None = None
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._ids = count()
         self._ready = asyncio.Event()
+        self._told_to_end = False
+        self.leaving = False
+        """Whether it is not started again after it has ended as it was told."""
 
     async def run(self) -> None:
         """Keep it running until this is cancelled."""
         try:
             while True:
                 self._process = await asyncio.create_subprocess_exec(
-                    *self._command,
+                    sys.executable,
+                    "-m",
+                    self._module,
+                    *self._arguments(),
                     cwd=ROOT,
                     stdin=asyncio.subprocess.PIPE,  # it ends when this is closed, so also when the campaign is killed
                     stdout=asyncio.subprocess.PIPE,
@@ -54,8 +61,11 @@ class Worker:
                 )
                 await self._read(self._process)
                 code = await self._process.wait()
-                if code != -signal.SIGKILL:
+                if code != -signal.SIGKILL and not (self._told_to_end and code == 0):
                     self._complain(f"a worker ended by itself, with {code}")
+                if self._told_to_end and self.leaving:
+                    return
+                self._told_to_end = False
         finally:
             self.kill()
             if self._process is not None:
@@ -66,6 +76,28 @@ class Worker:
         if self._process is not None and self._process.returncode is None:
             with suppress(ProcessLookupError):
                 self._process.kill()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def end(self) -> None:
+        """SIGTERM: it ends in good order, with 0."""
+        self._told_to_end = True
+        self._signal(signal.SIGTERM)
+
+    def freeze(self) -> None:
+        """SIGSTOP, until `thaw`."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
 
     @property
     def ready(self) -> bool:

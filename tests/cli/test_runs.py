@@ -91,7 +91,7 @@ def test_the_ids_of_a_list_can_be_given_to_the_other_commands(command: CommandLi
 
 def test_a_list_fits_on_a_narrow_terminal(command: CommandLine, kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     run(command)
-    monkeypatch.setattr("goalgraph.cli.console.PIPE_WIDTH", 80)
+    monkeypatch.setattr("goalgraph.live.terminal.PIPE_WIDTH", 80)
     monkeypatch.setenv("COLUMNS", "80")
 
     assert "What is the weather" in command("runs", "ls").stderr

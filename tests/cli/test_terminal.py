@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from goalgraph.cli.console import PeopleConsole, complain, visible
-from goalgraph.cli.progress import RunProgress
+from goalgraph.live import RunProgress
 from planner.events import ExecutionEvent, ExecutionPhase
 from planner.plan import CandidatePlan
 from tests.support.command_line import CommandLine

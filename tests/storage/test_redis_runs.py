@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from storage.dual import DualStorage
+from storage.dual.warm import settle
 from storage.errors import ArchiveUnavailable, Fenced, OutboxFull, StorageUnavailable
 from storage.memory import MemoryRecords
 from storage.memory_runs import MemoryRuns
-from storage.records import Value
+from storage.records import CheckpointKey, CheckpointRecord, Value
 from storage.redis.client import RedisClient
 from storage.redis.eviction import evict_record
 from storage.redis.outbox import read_reference
@@ -188,6 +189,23 @@ async def test_runs_that_redis_lost_are_adopted_from_the_archive(dual: DualStora
     assert sorted(await dual.runs.due()) == ["a", "b", "c"]
     assert (await dual.runs.load("acme")).all == 3
     assert await dual.client.guard(dual.client.server.exists(dual.client.keys.record("o", "run", "ended"))) == 0
+
+
+async def test_a_run_taken_up_in_a_new_redis_keeps_its_thread(dual: DualStorage) -> None:
+    """The fence is there before anybody has noted that the archive has the checkpoints."""
+    await begun(dual.runs)
+    body = Value("t", b"")
+    record = CheckpointRecord(key=CheckpointKey("r", "", "1"), parent_id=None, body=body, metadata=body)
+    await dual.checkpoints.put(record, [])
+    await dual.flush()
+    await dual.client.guard(dual.client.server.flushdb())
+    await begun(dual.runs)
+
+    await settle(dual.client, await dual.archive())
+
+    stored = await dual.checkpoints.get("r", "")
+    assert stored is not None
+    assert stored.record == record
 
 
 async def test_a_run_that_waits_for_long_may_leave_redis_and_comes_back(dual: DualStorage) -> None:

@@ -1,0 +1,186 @@
+"""One undo: what it is called with, by whose right, how often, and for what."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
+from langgraph.types import RetryPolicy
+from pydantic import SecretStr
+
+from planner.catalog import ActionCatalog, ActionContext, Resource, action
+from planner.errors import RegistrationError
+from tests.support.ledger import Ledger, statuses, step
+from tests.support.running import Runner, make_plan
+
+
+async def test_an_undo_gets_what_it_asks_for() -> None:
+    """Rule 4: inputs, outputs, the whole value, single ones by name, the context, resources; and its own key."""
+    seen: dict[str, Any] = {}
+
+    async def unbook(  # noqa: PLR0913, PLR0917 - everything there is
+        inputs: dict[str, Any],
+        outputs: dict[str, Any],
+        result: int,
+        outcome: str,
+        city: str,
+        nights: int,
+        ctx: ActionContext,
+        db: Annotated[object, Resource("db")],
+        other: str = "default",
+    ) -> None:
+        seen.update(locals())
+
+    @action(undo=unbook)
+    async def book(city: str, nights: int = 2) -> int:
+        return 41
+
+    ledger = Ledger()
+    booked = {"id": "b", "action": "book", "inputs": {"city": "${user.city}"}}
+    plan = make_plan(booked, {"id": "f", "action": "fail", "after": ["b"]})
+    result = await Runner(book, *ledger.actions()).run(plan, user_inputs={"city": "Ulm"}, resources={"db": "the db"})
+    ctx = seen.pop("ctx")
+    seen.pop("seen", None)
+
+    assert {"b": "undone"} == statuses(result), result.compensation
+    assert ("run-1:b:undo", 1, "b") == (ctx.idempotency_key, ctx.attempt, ctx.step_id)
+    assert {
+        "inputs": {"city": "Ulm"},
+        "outputs": {"result": 41},
+        "result": 41,
+        "outcome": "succeeded",
+        "city": "Ulm",
+        "nights": 2,
+        "db": "the db",
+        "other": "default",
+    } == seen
+
+
+async def test_an_undo_needs_the_same_rights_as_any_action() -> None:
+    """Rule 4: a named undo that the run's identity may not call is not called."""
+
+    @action(roles="admin")
+    async def unpay() -> None:
+        raise AssertionError
+
+    @action(undo="unpay", effect="external")
+    async def pay() -> str:
+        return "paid"
+
+    ledger = Ledger()
+    plan = make_plan({"id": "p", "action": "pay"}, {"id": "f", "action": "fail", "inputs": {"uses": ["${p}"]}})
+    result = await Runner(unpay, pay, *ledger.actions()).run(plan)
+
+    assert ("failed", "NotUndone") == (result.compensation["p"].status, result.compensation["p"].error_type)
+    assert "roles" in str(result.compensation["p"].error)
+
+
+async def test_an_undo_has_a_timeout_of_its_own_and_is_retried() -> None:
+    """Rule 4: a plain function three times, an action as it says."""
+    tries: list[int] = []
+
+    @action(timeout=0.02, retry=RetryPolicy(max_attempts=2, initial_interval=0.001, jitter=False))
+    async def hang(ctx: ActionContext) -> None:
+        tries.append(ctx.attempt)
+        if ctx.attempt == 1:
+            await asyncio.Event().wait()
+
+    @action(undo=hang)
+    async def do(name: str, uses: list[str]) -> str:
+        return name
+
+    runner = Runner(do, *[one for one in Ledger().actions() if one.__name__ == "fail"])
+    result = await runner.run(make_plan(step("a"), step("end", "a", action="fail")))
+
+    assert ([1, 2], "undone", 2) == (tries, result.compensation["a"].status, result.compensation["a"].attempts)
+    assert "AttemptTimeout" in str(next(event.error for event in runner.events if event.phase == "step_retry"))
+
+
+async def test_items_are_undone_one_by_one_in_reverse() -> None:
+    """Of a mapped step that failed, those that succeeded; each with a key of its own."""
+    ledger = Ledger()
+
+    @action(undo="take_back")
+    async def each(name: str) -> str:
+        if name == "bad":
+            raise RuntimeError("no")
+        return name
+
+    plan = make_plan({"id": "m", "action": "each", "for_each": "${user.names}", "inputs": {"name": "${item}"}})
+    ledger.broken = {"y"}
+    saver = InMemorySaver()
+    inputs = {"names": ["x", "y", "bad"]}
+    failed = await Runner(each, *ledger.actions(), saver=saver).run(plan, user_inputs=inputs)
+
+    assert ["y", "y", "x"] == ledger.undone
+    assert ["run-1:m:undo:1", "run-1:m:undo:1", "run-1:m:undo:0"] == ledger.keys
+    assert ("failed", (1,)) == (failed.compensation["m"].status, tuple(failed.compensation["m"].items))
+
+    ledger.broken, ledger.lines = set(), []
+    again = await Runner(each, *ledger.actions(), saver=saver).run(plan, user_inputs=inputs, attempt=2, undo_again=True)
+    assert (["y"], "undone") == (ledger.undone, again.compensation["m"].status)
+
+
+def test_an_undo_that_cannot_be_called_is_refused_when_it_is_registered() -> None:
+    """Not when a run fails."""
+
+    @action(undo=lambda *names: None)
+    async def do(name: str) -> str:
+        return name
+
+    with pytest.raises(RegistrationError, match="no fixed name"):
+        ActionCatalog([do])
+
+
+async def test_a_secret_does_not_leave_through_the_error_of_an_undo() -> None:
+    """Neither in the report nor in the events."""
+
+    def leak(token: Any) -> None:
+        raise RuntimeError(f"refused {token.get_secret_value()}")
+
+    @action(undo=leak)
+    async def do(token: SecretStr) -> str:
+        return "x"
+
+    ledger = Ledger()
+    plan = make_plan(
+        {"id": "a", "action": "do", "inputs": {"token": "${user.token}"}},
+        {"id": "f", "action": "fail", "inputs": {"uses": ["${a}"]}},
+    )
+    actions = [one for one in ledger.actions() if one.__name__ == "fail"]
+    runner = Runner(do, *actions)
+    request: Mapping[str, Any] = {"token": SecretStr("hunter2")}
+    result = await runner.run(plan, user_inputs=request)
+
+    assert "failed" == result.compensation["a"].status
+    assert "hunter2" not in repr(result) + repr(runner.events)
+
+
+async def test_a_flow_is_undone_as_a_whole_and_a_named_undo_may_be_a_reference() -> None:
+    """With the outputs of the flow by their names."""
+
+    class Trip(TypedDict):
+        city: str
+        room: int
+
+    def book(state: Trip) -> dict[str, int]:
+        return {"room": 7}
+
+    graph = StateGraph(Trip)
+    graph.add_node("book", book)
+    graph.add_edge(START, "book")
+    undone: list[tuple[str, int]] = []
+
+    @action
+    async def cancel(city: str, room: int) -> None:
+        undone.append((city, room))
+
+    fail = next(one for one in Ledger().actions() if one.__name__ == "fail")
+    runner = Runner(cancel, fail, saver=InMemorySaver())
+    runner.catalog.add_flow(graph, name="trip", undo="action:cancel@0.1.0")
+    trip = {"id": "t", "action": "trip", "inputs": {"city": "Ulm"}}
+    result = await runner.run(make_plan(trip, {"id": "f", "action": "fail", "after": ["t"]}))
+
+    assert ({"t": "undone"}, [("Ulm", 7)]) == (statuses(result), undone)
