@@ -23,6 +23,7 @@ class Limits:
     step_timeout: timedelta = timedelta(minutes=10)
     """For an action that declares no timeout of its own."""
     run_timeout: timedelta = timedelta(hours=24)
+    """In which it is advanced; the time that it waits for a person does not count."""
     events: int = 100_000
     tokens: int | None = None
     cost: float | None = None

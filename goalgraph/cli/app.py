@@ -1,15 +1,14 @@
 """The commands and their options. Nothing here imports the planner: what a command does is in a module of its own."""
 
 import logging
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from goalgraph.cli import options
-from goalgraph.cli.exits import CommandError, Ending, Exit
+from goalgraph.cli.dispatch import do, place_of
+from goalgraph.cli.run_commands import runs_app
 
 EXITS = """Exit codes: 0 done · 1 the run failed · 2 wrong usage · 3 the plan is invalid · 4 an input is missing · \
 5 no plan was found, or run has only a draft · 130 stopped with Ctrl-C · 143 with SIGTERM."""
@@ -26,7 +25,6 @@ app = typer.Typer(
 )
 catalog_app = typer.Typer(name="catalog", help="See which actions there are.", no_args_is_help=True)
 app.add_typer(catalog_app)
-runs_app = typer.Typer(name="runs", help="See what became of runs.", no_args_is_help=True)
 app.add_typer(runs_app)
 
 
@@ -74,8 +72,8 @@ def demo(
     json: options.Json = False,
 ) -> None:
     """Answer a question about four years of real weather: plan, run, and write a report with a chart."""
-    place = _place(data_dir, redis, archive)
-    _do("demo", "demo", out=out, model=model, base_url=base_url, place=place, json=json)
+    place = place_of(data_dir, redis, archive)
+    do("demo", "demo", out=out, model=model, base_url=base_url, place=place, json=json)
 
 
 @app.command(epilog=EXITS)
@@ -94,7 +92,7 @@ def plan(  # noqa: PLR0913 - each is an option of the command line
 ) -> None:
     """Draft a plan for a goal and show it; nothing is run."""
     request = _request(goal, catalog, given, inputs, want, model, base_url, candidates)
-    _do("planning", "plan", request=request, out=out, json=json)
+    do("planning", "plan", request=request, out=out, json=json)
 
 
 @app.command(epilog=EXITS)
@@ -120,9 +118,9 @@ def run(  # noqa: PLR0913 - each is an option of the command line
     json: options.Json = False,
 ) -> None:
     """Run a plan, or draft one for a goal and run it."""
-    place = _place(data_dir, redis, archive)
+    place = place_of(data_dir, redis, archive)
     request = _request(goal, catalog, given, inputs, want, model, base_url, candidates, place=place)
-    _do("running", "run", request=request, dry_run=dry_run, run_drafts=run_drafts, json=json)
+    do("running", "run", request=request, dry_run=dry_run, run_drafts=run_drafts, json=json)
 
 
 @app.command(epilog=EXITS)
@@ -136,7 +134,7 @@ def check(
 ) -> None:
     """Say everything that is wrong with a plan, and where."""
     request = _request(plan_file, catalog, given, inputs)
-    _do("checking", "check", request=request, json=json)
+    do("checking", "check", request=request, json=json)
 
 
 @app.command(epilog=EXITS)
@@ -148,13 +146,13 @@ def draw(
     form: Annotated[Literal["svg", "mermaid"], typer.Option("--format", "-f", help="The kind of picture.")] = "svg",
 ) -> None:
     """Draw a plan as SVG or Mermaid."""
-    _do("checking", "draw", plan_file=plan_file, catalog=catalog, out=out, form=form)
+    do("checking", "draw", plan_file=plan_file, catalog=catalog, out=out, form=form)
 
 
 @catalog_app.command("ls")
 def catalog_ls(*, catalog: options.Catalog = None, json: options.Json = False) -> None:
     """List the actions."""
-    _do("actions", "ls", catalog=catalog, json=json)
+    do("actions", "ls", catalog=catalog, json=json)
 
 
 @catalog_app.command("show")
@@ -165,7 +163,7 @@ def catalog_show(
     json: options.Json = False,
 ) -> None:
     """Show what an action takes and gives, and the rules it is called under."""
-    _do("actions", "show", name=name, catalog=catalog, json=json)
+    do("actions", "show", name=name, catalog=catalog, json=json)
 
 
 @catalog_app.command("search")
@@ -177,86 +175,76 @@ def catalog_search(
     json: options.Json = False,
 ) -> None:
     """Find the actions that a goal may need."""
-    _do("actions", "search", goal=goal, catalog=catalog, count=count, json=json)
+    do("actions", "search", goal=goal, catalog=catalog, count=count, json=json)
 
 
-@runs_app.command("ls")
-def runs_ls(  # noqa: PLR0913 - each is an option of the command line
+@app.command(epilog=EXITS)
+def worker(  # noqa: PLR0913 - each is an option of the command line
     *,
-    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many.")] = 20,
-    status: Annotated[options.Status | None, typer.Option("--status", help="Only those that are there now.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Also those that other runs started.")] = False,
-    data_dir: options.DataDir = None,
-    redis: options.RedisUrl = None,
-    archive: options.ArchiveUrl = None,
-    user: options.User = "local",
-    org: options.Org = "local",
-    json: options.Json = False,
-) -> None:
-    """List the runs, the one that changed last first."""
-    where = _where(data_dir, redis, archive, user, org)
-    _do("runs", "ls", where=where, limit=limit, status=status, everything=everything, json=json)
-
-
-@runs_app.command("show")
-def runs_show(
-    run: options.RunId,
-    *,
-    data_dir: options.DataDir = None,
-    redis: options.RedisUrl = None,
-    archive: options.ArchiveUrl = None,
-    user: options.User = "local",
-    org: options.Org = "local",
-    json: options.Json = False,
-) -> None:
-    """Show a run: its steps, and what it returned or what failed."""
-    _do("runs", "show", run=run, where=_where(data_dir, redis, archive, user, org), json=json)
-
-
-@runs_app.command("events")
-def runs_events(
-    run: options.RunId,
-    *,
-    after: Annotated[int, typer.Option("--after", metavar="N", min=0, help="Only those after number N.")] = 0,
-    data_dir: options.DataDir = None,
-    redis: options.RedisUrl = None,
-    archive: options.ArchiveUrl = None,
-    user: options.User = "local",
-    org: options.Org = "local",
-    json: options.Json = False,
-) -> None:
-    """List what happened in a run, in order."""
-    _do("runs", "events", run=run, where=_where(data_dir, redis, archive, user, org), after=after, json=json)
-
-
-@runs_app.command("sql")
-def runs_sql(
-    query: Annotated[
-        str | None, typer.Argument(metavar="[SELECT]", help="What to ask; without it the views are listed.")
+    catalog: options.Catalog = None,
+    processes: Annotated[int, typer.Option("--processes", "-p", metavar="N", min=1, help="Processes to start.")] = 1,
+    slots: Annotated[
+        int | None, typer.Option("--slots", metavar="N", min=1, help="Runs that each advances at the same time.")
     ] = None,
+    engine: Annotated[
+        Literal["dramatiq", "local"], typer.Option("--engine", help="How it hears of runs; local: by looking for them.")
+    ] = "dramatiq",
+    broker_url: Annotated[
+        str | None, typer.Option("--broker-url", metavar="URL", help="Redis database of the queue (else the next one).")
+    ] = None,
+    lease: Annotated[
+        float | None,
+        typer.Option("--lease", metavar="S", min=0.1, help="Seconds until others take up the runs of one that died."),
+    ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option("--metrics-port", metavar="P", min=1, help="Serve figures for Prometheus; N processes: P, P+1, …"),
+    ] = None,
+    health_file: Annotated[
+        Path | None,
+        typer.Option("--health-file", metavar="F", help="Write each health line there; N processes: F.0, F.1, …"),
+    ] = None,
+    data_dir: options.DataDir = None,
+    redis: options.RedisUrl = None,
+    archive: options.ArchiveUrl = None,
+    json: Annotated[bool, typer.Option("--json", help="Write health lines and logs as JSON, on stderr.")] = False,
+    child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
+) -> None:
+    """Advance the runs that other processes start, until SIGTERM or Ctrl-C; a second one ends it at once."""
+    do(
+        "worker",
+        "worker",
+        catalog=catalog,
+        processes=processes,
+        slots=slots,
+        engine=engine,
+        broker_url=broker_url,
+        lease=lease,
+        metrics_port=metrics_port,
+        health_file=health_file,
+        place=place_of(data_dir, redis, archive),
+        child=child,
+        lines=json,
+        json=json,
+    )
+
+
+@app.command(epilog=EXITS)
+def doctor(  # noqa: PLR0913 - each is an option of the command line
     *,
-    views: Annotated[bool, typer.Option("--views", help="List the views that can be asked.")] = False,
+    model: Annotated[bool, typer.Option("--model", help="Ask the language model as well.")] = False,
+    replay: Annotated[
+        str | None, typer.Option("--replay", metavar="ID", help="Deliver a callback again that was given up.")
+    ] = None,
+    no_run: Annotated[bool, typer.Option("--no-run", help="Leave out the test run.")] = False,
     data_dir: options.DataDir = None,
     redis: options.RedisUrl = None,
     archive: options.ArchiveUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Ask the archive of all runs in SQL; nothing can be changed this way."""
-    _do("runs", "sql", query=query, where=_where(data_dir, redis, archive), views=views, json=json)
-
-
-def _where(
-    data_dir: Path | None, redis: str | None, archive: str | None, user: str = "local", org: str = "local"
-) -> Any:
-    from goalgraph.cli.runs import Where
-
-    return Where(place=_place(data_dir, redis, archive), user=user, org=org)
-
-
-def _place(data_dir: Path | None, redis: str | None, archive: str | None) -> Any:
-    from goalgraph.cli.place import Place
-
-    return Place(data_dir=data_dir, redis=redis, archive=archive)
+    """Check versions, stores, what is waiting, and a test run; say what to do."""
+    place = place_of(data_dir, redis, archive)
+    do("doctor", "doctor", place=place, model=model, replay=replay, test_run=not no_run, json=json)
 
 
 def _request(  # noqa: PLR0913 - each is an option of the command line
@@ -285,29 +273,3 @@ def _request(  # noqa: PLR0913 - each is an option of the command line
         candidates=candidates,
         place=place or Place(),
     )
-
-
-def _do(module: str, command: str, /, *, json: bool | None = None, **arguments: Any) -> None:
-    """Import what a command needs, do it, write what is for stdout, and end with the exit code.
-
-    Args:
-        module: In this package; it has a function with the name of the command, which returns an `Ending`.
-        command: The command.
-        json: Whether `--json` was given; `None` where a command has no such option.
-        arguments: For the function.
-    """
-    from goalgraph.cli import console, stopping
-
-    with stopping.termination() as terminated:
-        try:
-            with console.stdout_kept_clean(json is not False):
-                function: Callable[..., Ending] = getattr(import_module(f"goalgraph.cli.{module}"), command)
-                ending = function(**arguments)
-        except CommandError as error:
-            console.complain(str(error))
-            ending = Ending(code=error.code, document={"ok": False, "error": str(error)})
-        except KeyboardInterrupt:
-            console.complain("stopped")
-            ending = Ending(code=Exit.INTERRUPTED, document={"ok": False, "error": "stopped"})
-    console.answer(console.to_json(ending.document) if json else ending.text)
-    raise typer.Exit(int(terminated.code if ending.code is Exit.INTERRUPTED else ending.code))

@@ -15,6 +15,15 @@ Catalog = Annotated[
         "ActionCatalog or a list of actions; without it all @action functions. Try goalgraph.demo.",
     ),
 ]
+RunCatalog = Annotated[
+    str | None,
+    typer.Option(
+        "--catalog",
+        "-c",
+        metavar="WHERE",
+        help="The run's actions: go on with the run here, unless somebody else does. Without it, whoever has them does.",
+    ),
+]
 Given = Annotated[
     list[str] | None,
     typer.Option(
@@ -58,5 +67,6 @@ ArchiveUrl = Annotated[
 ]
 User = Annotated[str, typer.Option("--user", metavar="ID", help="Whose runs.")]
 Org = Annotated[str, typer.Option("--org", metavar="ID", help="Their tenant.")]
+Roles = Annotated[list[str] | None, typer.Option("--role", metavar="NAME", help="A role of whoever answers.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or enough of its beginning.")]
 Status = Literal["pending", "running", "waiting", "compensating", "succeeded", "failed", "cancelled"]

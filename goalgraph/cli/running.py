@@ -93,7 +93,7 @@ async def executed(
         return _preview(await planner.execute_plan(plan, user_inputs=inputs, dry_run=True), console)
     with RunProgress(plan, console) as progress:
         handle = await planner.execute_background(plan, user_inputs=inputs, on_event=progress)
-        with _interrupt_means(handle.cancel) as interrupted:
+        with interrupt_means(handle.cancel) as interrupted:
             result = await handle.wait()
     if isinstance(handle.error, StorageError):
         raise handle.error
@@ -102,7 +102,7 @@ async def executed(
     show_result(result, console, outputs=not quiet)
     if not quiet and result.outcomes:
         console.print(look_again(result.run_id, place))
-    return Ending(code=_code(result, interrupted=bool(interrupted)), document=result_document(result))
+    return Ending(code=exit_code(result, interrupted=bool(interrupted)), document=result_document(result))
 
 
 def look_again(run_id: str, place: Place) -> Text:
@@ -110,7 +110,8 @@ def look_again(run_id: str, place: Place) -> Text:
     return Text(f"see it again: {program()} runs show {run_id}{place.options}", style="dim")
 
 
-def _code(result: ExecutionResult, *, interrupted: bool) -> Exit:
+def exit_code(result: ExecutionResult, *, interrupted: bool) -> Exit:
+    """Return the exit code that a result stands for."""
     if interrupted and result.status == "cancelled":
         return Exit.INTERRUPTED
     refused = "" if result.outcomes else next((event.error for event in result.errors if event.error), "")
@@ -118,7 +119,7 @@ def _code(result: ExecutionResult, *, interrupted: bool) -> Exit:
 
 
 @contextmanager
-def _interrupt_means(stop: Callable[[], object]) -> Generator[list[int]]:
+def interrupt_means(stop: Callable[[], object]) -> Generator[list[int]]:
     """Let the first Ctrl-C stop a run in good order; a second one ends the program as usual.
 
     Yields:
@@ -145,7 +146,7 @@ def _interrupt_means(stop: Callable[[], object]) -> Generator[list[int]]:
 def _preview(result: ExecutionResult, console: Console) -> Ending:
     if result.preview is None:
         show_result(result, console)
-        return Ending(code=_code(result, interrupted=False), document=result_document(result))
+        return Ending(code=exit_code(result, interrupted=False), document=result_document(result))
     console.print(Text("Nothing was called. In this order it would go:", style="bold"))
     for number, step_id in enumerate(result.preview.order, 1):
         inputs = ", ".join(f"{name}={short(value)}" for name, value in result.preview.bindings[step_id].items())

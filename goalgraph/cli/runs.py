@@ -1,6 +1,7 @@
 """`goalgraph runs ls`, `show`, `events` and `sql`: what runs left behind."""
 
 import asyncio
+import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -10,14 +11,14 @@ from rich.text import Text
 from goalgraph.cli.console import people
 from goalgraph.cli.exits import CommandError, Ending, Exit
 from goalgraph.cli.options import Status
-from goalgraph.cli.place import Place, read_settings, told
+from goalgraph.cli.place import Place, program, read_settings, told
 from goalgraph.cli.show_runs import answer_table, events_table, run_details, runs_table
 from goalgraph.cli.stopping import abandoned_when_stopped
 from goalgraph.settings import Settings
 from goalgraph.stores import OpenStores, open_stores
 from planner.context import RequestIdentity
 from planner.errors import RunNotFound
-from planner.execution import Found, RunEvent, RunRecord, Runs, StepState, steps_of
+from planner.execution import Found, PendingInterrupt, RunEvent, RunRecord, Runs, StepState, steps_of
 from storage.clickhouse.views import VIEWS
 from storage.errors import ArchiveUnavailable
 from storage.protocols import Table
@@ -35,16 +36,43 @@ class Where:
     place: Place
     user: str = RequestIdentity.user_id
     org: str = RequestIdentity.org_id
+    roles: tuple[str, ...] = ()
 
     @property
     def identity(self) -> RequestIdentity:
         """Who asks."""
-        return RequestIdentity(user_id=self.user, org_id=self.org)
+        return RequestIdentity(user_id=self.user, org_id=self.org, roles=self.roles)
 
     @property
     def owner(self) -> str:
         """Who asks, for people."""
         return self.user if self.org == RequestIdentity.org_id else f"{self.user} of {self.org}"
+
+    @property
+    def options(self) -> str:
+        """How it is typed."""
+        named = {"--user": (self.user, RequestIdentity.user_id), "--org": (self.org, RequestIdentity.org_id)}
+        told = "".join(f" {shlex.join([name, given])}" for name, (given, usual) in named.items() if given != usual)
+        return f"{told}{self.place.options}"
+
+    def command(self, name: str, run_id: str) -> str:
+        """Return what to type to do something else with a run."""
+        return f"{program()} runs {name} {shlex.quote(run_id)}{self.options}"
+
+    def how_to_answer(self, run_id: str) -> Callable[[PendingInterrupt], str]:
+        """Return what says how to answer a question of a run."""
+
+        def how(question: PendingInterrupt) -> str:
+            name = shlex.quote(question.id)
+            match question.kind:
+                case "approval":
+                    return f"{self.command('answer', run_id)} {name} --yes (or --no --reason WHY)"
+                case "unknown":
+                    return f"{self.command('decide', run_id)} {shlex.quote(question.step_id)} retry|succeeded|failed"
+                case _:
+                    return f"{self.command('answer', run_id)} {name} VALUE"
+
+        return how
 
     def settings(self) -> Settings:
         """Return the settings of the environment, with what the options say in their place."""
@@ -58,7 +86,7 @@ def ls(where: Where, limit: int, status: Status | None, everything: bool) -> End
         runs = Runs(stores.records, stores.codec)
         return await runs.list(where.identity, status=status, inline=everything, limit=limit)
 
-    found = _ask(where, read)
+    found = ask(where, read)
     if found:
         people().print(runs_table(found))
     elif found is None:
@@ -77,12 +105,12 @@ def show(run: str, where: Where) -> Ending:
 
     async def read(stores: OpenStores) -> tuple[RunRecord, dict[str, StepState]]:
         runs = Runs(stores.records, stores.codec)
-        found = await runs.get(await _resolve(runs, run, where), where.identity)
+        found = await runs.get(await resolve(runs, run, where), where.identity)
         events = () if found.steps else await runs.events(found.id, where.identity)
         return found, steps_of([step["id"] for step in found.plan.get("steps", ())], found, events)
 
-    found, steps = _need(_ask(where, read), run)
-    people().print(run_details(found, steps))
+    found, steps = _need(ask(where, read), run)
+    people().print(run_details(found, steps, where.how_to_answer(found.id)), soft_wrap=True)
     states = {step_id: {**asdict(state), "seconds": state.seconds} for step_id, state in steps.items()}
     return Ending(document={**asdict(found), "steps": states})
 
@@ -92,9 +120,9 @@ def events(run: str, where: Where, after: int) -> Ending:
 
     async def read(stores: OpenStores) -> Sequence[RunEvent]:
         runs = Runs(stores.records, stores.codec)
-        return await runs.events(await _resolve(runs, run, where), where.identity, after=after)
+        return await runs.events(await resolve(runs, run, where), where.identity, after=after)
 
-    found = _need(_ask(where, read), run)
+    found = _need(ask(where, read), run)
     people().print(events_table(found) if found else f"nothing after {after}")
     return Ending(document=[asdict(event) for event in found])
 
@@ -105,7 +133,7 @@ def sql(query: str | None, where: Where, views: bool) -> Ending:  # noqa: FBT001
     async def read(stores: OpenStores) -> Table:
         return await stores.archive.query(VIEWS if views or not query else query)
 
-    answer = _ask(where, read)
+    answer = ask(where, read)
     if answer is None:
         raise CommandError(f"there is nothing in {_place(where)} yet; {START}", Exit.FAILED)
     people().print(answer_table(answer))
@@ -114,15 +142,11 @@ def sql(query: str | None, where: Where, views: bool) -> Ending:  # noqa: FBT001
     return Ending(document={"columns": list(answer.columns), "rows": [list(row) for row in answer.rows]})
 
 
-def _ask(where: Where, read: Callable[[OpenStores], Awaitable[T]]) -> T | None:
+def ask(where: Where, read: Callable[[OpenStores], Awaitable[T]]) -> T | None:
     """Return what `read` finds in the stores, or `None` when there is not even a data directory."""
     settings = where.settings()
-    storage, folder = settings.storage, settings.data_dir
-    if not (storage.redis_url or storage.archive_url):
-        if folder.exists() and not folder.is_dir():
-            raise CommandError(f"{folder} is not a folder; name the data directory with --data-dir")
-        if not (folder / MARKER).exists():  # opening it would make it ours
-            return None
+    if not anything_there(settings):
+        return None
 
     async def ask() -> T:
         async with told(open_stores(settings), settings) as stores:
@@ -132,10 +156,20 @@ def _ask(where: Where, read: Callable[[OpenStores], Awaitable[T]]) -> T | None:
     try:
         return asyncio.run(ask())
     except RunNotFound as error:
-        raise _absent(error.run_id) from None
+        raise absent(error.run_id) from None
 
 
-async def _resolve(runs: Runs, run: str, where: Where) -> str:
+def anything_there(settings: Settings) -> bool:
+    """Tell whether there is a store to look into; opening a data directory that is not there would make it."""
+    storage, folder = settings.storage, settings.data_dir
+    if storage.redis_url or storage.archive_url:
+        return True
+    if folder.exists() and not folder.is_dir():
+        raise CommandError(f"{folder} is not a folder; name the data directory with --data-dir")
+    return (folder / MARKER).exists()
+
+
+async def resolve(runs: Runs, run: str, where: Where) -> str:
     """Return the id that `run` is, or is the beginning of.
 
     Raises:
@@ -161,11 +195,12 @@ def _incomplete(error: ArchiveUnavailable) -> str:
 
 def _need(found: T | None, run: str) -> T:
     if found is None:
-        raise _absent(run)
+        raise absent(run)
     return found
 
 
-def _absent(run: str) -> CommandError:
+def absent(run: str) -> CommandError:
+    """Return what is said of a run that is not there."""
     return CommandError(f"{RunNotFound(run)}; goalgraph runs ls shows what there is")
 
 
@@ -176,5 +211,5 @@ def _place(where: Where) -> str:
 
 def _summary(run: RunRecord) -> dict[str, Any]:
     """Return what a list shows of a run, as JSON."""
-    left = {"plan", "inputs", "outputs", "left_out", "steps", "questions"}
+    left = {"plan", "inputs", "outputs", "left_out", "steps", "questions", "answers", "request"}
     return {name: value for name, value in asdict(run).items() if name not in left}

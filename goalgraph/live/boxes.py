@@ -23,7 +23,7 @@ Part = tuple[str, str]
 """A text and its style."""
 
 UP, DOWN, LEFT, RIGHT = 1, 2, 4, 8
-LINES = dict(
+LINES: dict[int, str] = dict(
     zip(
         (3, 12, 5, 9, 6, 10, 7, 11, 13, 14, 15, UP, DOWN, LEFT, RIGHT),
         "│─╯╰╮╭┤├┴┬┼││──",

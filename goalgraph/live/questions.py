@@ -37,8 +37,7 @@ def asked(question: PendingInterrupt) -> str:
 
 
 def _facts(question: PendingInterrupt, now: datetime) -> dict[str, str]:
-    value = cast("Mapping[str, Any]", question.value if isinstance(question.value, Mapping) else {})
-    about: Mapping[str, Any] = value if question.kind != "interrupt" else {}
+    about = cast("Mapping[str, Any]", {} if question.kind == "interrupt" else question.value)
     cost: Mapping[str, Any] = about.get("cost") or {}
     deadline = question.deadline
     facts = {

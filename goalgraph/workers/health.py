@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from planner.runs import RunMetrics, RunService
 from storage.redis.archiving import ArchiverMetrics
 
-State = Literal["started", "working", "stopped"]
+State = Literal["started", "working", "stopping", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,7 +55,7 @@ class RunQueue(RedisBroker):
 
     def close(self) -> None:
         """Disconnect."""
-        self.client.close()
+        cast("Any", self).client.close()
 
 
 class _Client(Redis):
@@ -100,8 +100,8 @@ class _Careful(Consumer):
 
     def _checked(self, message: MessageProxy) -> MessageProxy | None:
         """Return the message without what is not ours; one that is none is set aside for a week."""
-        options: Any = message.options
-        key = options.get("redis_message_id") if isinstance(options, dict) else None
+        options = message.options if isinstance(cast("object", message.options), dict) else {}
+        key = options.get("redis_message_id")
         if not isinstance(key, str):
             logger.warning("the queue holds a message without an id")
             return None

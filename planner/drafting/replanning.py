@@ -31,6 +31,9 @@ plan runs. Reach the same outputs. Do not repeat the call that failed with the s
 SHOWN_PRODUCERS = 5
 """Of each output of the step that failed."""
 
+SHOWN_PLAN = 20_000
+"""Characters."""
+
 Swap = Callable[[Reference], Reference]
 
 
@@ -84,9 +87,15 @@ class _Situation:
             external_slots={key: slot for key, (_, slot) in self.keys.items()},
             memory_snippets=[request.failure, *self._missing(), *_described(request)],
             allow_partial_plans=False,
+            flow_ids=self.groups,
             identity=request.identity,
             **options,
         )
+
+    @property
+    def groups(self) -> list[str]:
+        """Only those of the plan that failed: whoever asked for it may have kept others out."""
+        return sorted({spec.flow_id for spec in self.specs.values() if spec.flow_id is not None})
 
     def tail(self, drafted: CandidatePlan, taken: Iterable[str] = ()) -> CandidatePlan:
         """Return a drafted plan with the real names: of the outputs that it binds as keys, and ids that are free."""
@@ -110,8 +119,9 @@ class _Situation:
         spec, lines = self.specs[self.request.failed_step], list[str]()
         allowed = allowed_by(PlanningContext(goal="", identity=self.request.identity, exclude_actions=(spec.name,)))
         for slot in spec.outputs:
-            found = [one for one in self.request.catalog.producers(slot) if allowed(one.action)][:SHOWN_PRODUCERS]
-            lines += [f"{one.action.name} gives {one.output.name}: {slot_type(one.output)}" for one in found]
+            found = self.request.catalog.producers(slot, flow_ids=self.groups)
+            likely = [one for one in found if allowed(one.action)][:SHOWN_PRODUCERS]
+            lines += [f"{one.action.name} gives {one.output.name}: {slot_type(one.output)}" for one in likely]
         return lines
 
 
@@ -231,7 +241,7 @@ def _goal(request: ReplanRequest) -> str:
 
 def _described(request: ReplanRequest) -> list[str]:
     plan = json.dumps(to_wire(request.plan), ensure_ascii=False, default=str)
-    return [f"Done: {', '.join(request.done) or 'nothing'}", f"The plan: {plan}"]
+    return [f"Done: {', '.join(request.done) or 'nothing'}"[:SHOWN_PLAN], f"The plan: {plan}"[:SHOWN_PLAN]]
 
 
 def _free(step_id: str, used: set[str]) -> str:

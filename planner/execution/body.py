@@ -18,9 +18,10 @@ from langgraph.errors import GraphBubbleUp, GraphInterrupt
 from langgraph.func import entrypoint  # pyright: ignore[reportMissingTypeStubs]  # typed in its source, without a py.typed
 from langgraph.pregel import Pregel  # pyright: ignore[reportMissingTypeStubs]  # typed in its source, without a py.typed
 
+from planner.errors import RunConflict
 from planner.execution.blobs import load
 from planner.execution.compensation import compensate, undo_again, undone_before
-from planner.execution.kept import recordable
+from planner.execution.kept import kept_from, recordable
 from planner.execution.langgraph_tasks import current_task_id, named_task
 from planner.execution.outcome import StepOutcome
 from planner.execution.people import read_question
@@ -47,12 +48,16 @@ async def _advance(state: RunState, start: dict[str, Any], previous: Mapping[str
     """Advance a run to its end; return what is recorded of it."""
     if state.acknowledgements is not None:
         state.acknowledgements.on_refused = state.break_off
-    if start.get("undo_again") and previous is not None:
+    if start.get("undo_again"):
+        if previous is None:
+            raise RunConflict(f"run {state.context.run_id!r} has not ended before, so there is no undo to repeat")
         state.undone = dict(previous.get("undone", {}))
         await restore(previous, state)
         await undo_again(state, previous)
     else:
         state.undone = undone_before(previous)
+        if previous is not None and not state.kept:
+            state.kept = kept_from(previous)
         await _Body(state).run()
         while state.on_failure == "replan" and await replan(state):
             await _Body(state).run()

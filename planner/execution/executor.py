@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from os import getpid
 from socket import gethostname
@@ -336,7 +336,8 @@ class PlanExecutor:
     ) -> ExecutionResult:
         """Run to the end, to a question, or until the store refuses a write."""
         loop, began = asyncio.get_running_loop(), asyncio.get_running_loop().time()
-        left = self.limits.run_timeout - (datetime.now(UTC) - start.started_at)
+        taken = datetime.now(UTC) - start.started_at if writer is None else timedelta(seconds=writer.spent.seconds)
+        left = self.limits.run_timeout - taken
         message = f"LimitExceeded: the run took longer than the limit 'run_timeout' of {self.limits.run_timeout}"
         deadline = loop.call_later(max(0.0, left.total_seconds()), state.stop, "deadline", message, 0)
         ended = True
@@ -351,7 +352,7 @@ class PlanExecutor:
                 ended = await self._run_graph(request, state, start, history, writer)
             result = result_of(request, state, loop.time() - began, ended=ended)
             if writer is not None:
-                await writer.end(result, loop.time() - began)
+                await writer.end(result)
             return result
         except BaseException as error:
             state.publisher.log = None  # what comes now is no event of the run

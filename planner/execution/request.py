@@ -36,6 +36,9 @@ class RunRequest:
     undo_again: bool = False
     """Whether this attempt calls no step and only repeats the undos of the one before that failed."""
     kept: Mapping[str, StepOutcome] = field(default_factory=dict[str, StepOutcome])
-    """Outcomes of an earlier attempt, by step: each counts while its action and its resolved inputs are the same."""
+    """Outcomes of an earlier attempt, by step: each counts while its action and its resolved inputs are the same.
+
+    Without any, those of the attempt before in the same thread that succeeded and were not undone.
+    """
     recorded: bool = False
     """Whether this was read from the run's record, which is the truth about it; then inputs are not compared again."""

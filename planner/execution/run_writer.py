@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 from planner.context import RunImportance
@@ -53,6 +54,7 @@ class Spent:
     amount: float = 0.0
     tokens: int = 0
     seconds: float = 0.0
+    """In which it was advanced; the time in which it waited, or nobody had it, is not counted."""
     events: int = 0
     """That were published, stored or not."""
     broken: int = 0
@@ -108,6 +110,7 @@ class RunWriter:
         self._queue: asyncio.Queue[Change | _Said] = asyncio.Queue()
         self._hurry = asyncio.Event()
         self._error: BaseException | None = None
+        self._since, self._earlier = monotonic(), self.spent.seconds
         self._progress = False
         self._news: list[News] = ["cancelled"] if granted.cancelled else []
         self.hold = keeper.hold(self._run_id, granted.token, taken, self._hear)
@@ -160,18 +163,13 @@ class RunWriter:
         """Record a new status."""
         self._queue.put_nowait(_Said(status))
 
-    async def end(self, result: ExecutionResult, seconds: float = 0.0) -> None:
+    async def end(self, result: ExecutionResult) -> None:
         """Record how the run ended, or what it waits for, and give the lease back.
-
-        Args:
-            result: What became of it.
-            seconds: What this execution took.
 
         Raises:
             LeaseLost: the run is somebody else's by now; nothing of the end was recorded.
             StorageError: the store refuses it.
         """
-        self.spent.seconds += seconds
         self._queue.put_nowait(_Said(result.status, result))
         self._hurry.set()
         try:
@@ -202,6 +200,7 @@ class RunWriter:
             spent, state = self.spent, self._state
             spent.attempts, spent.amount, spent.tokens = state.attempts, state.amount, state.tokens
             spent.events = state.publisher.count
+            spent.seconds = self._earlier + monotonic() - self._since
 
     async def _write(self) -> None:
         """Store what is in the queue, what waits together in one call, until the end has been stored."""

@@ -11,7 +11,7 @@ from langgraph.types import RetryPolicy
 from planner.catalog import MISSING, ActionCatalog, ActionContext, ActionSpec, conform
 from planner.catalog.decorator import is_action, spec_from_function
 from planner.catalog.spec import ActionCall
-from planner.errors import BindingError, PlannerError
+from planner.errors import BindingError, PlannerError, UnknownAction
 from planner.execution.attempt import ActionExit, Stopped, guarded, with_retries
 from planner.execution.bind import resolve
 from planner.execution.blobs import load
@@ -96,8 +96,12 @@ def _action(spec: ActionSpec, catalog: ActionCatalog) -> ActionSpec:
     """
     declared = spec.policy.undo
     if isinstance(declared, str):
-        found = None if ":" in declared else catalog.get_action_by_name(declared)
-        return found or catalog.get_action(declared)
+        if ":" in declared:
+            return catalog.get_action(declared)
+        found = catalog.get_action_by_name(declared)
+        if found is None:
+            raise UnknownAction(declared, list(catalog.view.by_name))
+        return found
     assert declared is not None, "only steps with an undo are undone"  # noqa: S101 - see `undoable`
     action = spec_from_function(declared, catalog.codecs)
     return action if is_action(declared) else replace(action, policy=replace(action.policy, retry=PLAIN_RETRY))

@@ -33,6 +33,8 @@ logger = logging.getLogger("goalgraph")
 
 NEVER = 10 * 365 * 86_400.0
 """Seconds until a copy of a run is due that nobody has begun."""
+CLOSING = 0.02
+"""Seconds between two looks at what still goes on."""
 
 
 class RunService:
@@ -90,29 +92,40 @@ class RunService:
         if not self._opened and self.policy.advance:
             self._opened = True
             await self.engine.start(self.driver.advance)
-            self.sweeper.start()
-            self.notifier.start()
+            if self.policy.survive:
+                self.sweeper.start()
+                self.notifier.start()
 
     async def aclose(self) -> None:
         """Advance nothing more: what goes on is left to other processes, or cancelled where it would die with this one.
 
         Actions that work now have `policy.grace` seconds to finish.
         """
-        self.driver.closing = self.policy.survive
         await self.sweeper.close()
-        self.hold(asyncio.create_task(self.engine.stop(), name="goalgraph-engine-stop"))  # others get what comes now
-        if self.policy.survive:
-            left = self._executor.active
-            await self._executor.hand_back(self.policy.grace)
-            if left:
-                logger.info("%d runs go on when a process with their actions is there: %s", len(left), ", ".join(left))
-        else:
-            for handle in set(filter(None, self._going.values())):
-                handle.cancel()
-        while self._going:
-            await asyncio.wait(set(self._going))
+        await (self._leave() if self.policy.survive else self._end())
         await self.notifier.close()
         await asyncio.to_thread(self._executor.close)
+
+    async def _leave(self) -> None:
+        """Leave what goes on to other processes."""
+        self.driver.closing = True
+        stopping = asyncio.create_task(self.engine.stop(), name="goalgraph-engine-stop")  # others get what comes now
+        if left := self._executor.active:
+            logger.info("%d runs go on when a process with their actions is there: %s", len(left), ", ".join(left))
+        while self._going or self._executor.active:  # what was just being taken up comes late
+            await self._executor.hand_back(self.policy.grace)
+            await asyncio.sleep(CLOSING)
+        await stopping
+
+    async def _end(self) -> None:
+        """Cancel what would die with this process."""
+        for handle in set(filter(None, self._going.values())):
+            handle.cancel()
+        while self._going or self._executor.active:
+            for run_id in self._executor.active:
+                self._executor.cancel(run_id)
+            await asyncio.sleep(CLOSING)
+        await self.engine.stop()
 
     async def recover(self) -> int:
         """Take up the runs that are due and can be run here: their process died, or they were answered.
@@ -129,7 +142,14 @@ class RunService:
     def hold(self, task: "asyncio.Task[Any]", handle: BackgroundExecutionHandle | None = None) -> None:
         """Keep a task until it is done, and its handle with it."""
         self._going[task] = handle
-        task.add_done_callback(lambda done: self._going.pop(done, None))
+        task.add_done_callback(self._let_go)
+        if self._opened and not self.policy.survive:
+            self.sweeper.start()  # only what goes on here can be due
+
+    def _let_go(self, task: "asyncio.Task[Any]") -> None:
+        del self._going[task]
+        if not self._going and not self.policy.survive:
+            self.sweeper.rest()
 
     # ---------------------------------------------------------------------------------------------------------- running
 
@@ -164,6 +184,8 @@ class RunService:
         if known is not None:
             known.check(request)
         durable = (on_complete,) if isinstance(on_complete, str) else ()
+        if durable and self._opened:
+            self.notifier.start()
         if known is not None and not known.done() and known.status() != "waiting":
             await self._call_back(known.id, durable)
         else:

@@ -55,8 +55,13 @@ class Sweeper:
 
     def start(self) -> None:
         """Look again and again, until closed."""
-        if self._task is None:
+        if self._task is None or self._task.cancelling():
             self._task = asyncio.create_task(self._sweep(), name="goalgraph-sweeper")
+
+    def rest(self) -> None:
+        """Look no more until started again."""
+        if self._task is not None:
+            self._task.cancel()
 
     def wake(self) -> None:
         """Look now."""
@@ -77,6 +82,10 @@ class Sweeper:
         """
         now = monotonic()
         self._foreign = {run_id: until for run_id, until in self._foreign.items() if until > now}
+        try:
+            await self._due.adopt()
+        except ArchiveUnavailable as error:
+            logger.info("runs that the store may have lost cannot be looked for now: %s", error)
         due = await self._due.due()
         self.sweeps, self.found = self.sweeps + 1, len(due)
         found = [run_id for run_id in due if run_id not in self._foreign]

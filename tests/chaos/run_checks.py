@@ -105,10 +105,11 @@ def _calls(story: RunStory, needs: Mapping[str, frozenset[str]]) -> Iterator[Fin
     """
     finished: set[str] = set()
     late: defaultdict[int, set[str]] = defaultdict(set)
-    holder, here = 0, set[str]()
+    holder, token, here = 0, 0, set[str]()
     for line in story.lines:
-        if line.kind == "take":
-            holder, here = line.pid, set()
+        if line.kind == "take" and line.token >= token:  # a process may be stopped before it writes that it was given it
+            holder, token, here = line.pid, line.token, set()
+            late.pop(holder, None)
         if line.kind != "call":
             continue
         if line.pid != holder:
@@ -129,9 +130,9 @@ def _calls(story: RunStory, needs: Mapping[str, frozenset[str]]) -> Iterator[Fin
 
 def late_calls(story: RunStory) -> int:
     """Count calls by a process to which the run did not belong any more."""
-    holder, count = 0, 0
+    holder, token, count = 0, 0, 0
     for line in story.lines:
-        if line.kind == "take":
-            holder = line.pid
+        if line.kind == "take" and line.token >= token:
+            holder, token = line.pid, line.token
         count += line.kind == "call" and line.pid != holder
     return count

@@ -343,3 +343,37 @@ async def test_independent_steps_go_on_before_anything_is_undone() -> None:
     result = await Runner(*ledger.actions()).run(plan, stop_on_failure=False)
 
     assert ("failed", ["do a", "do b", "undo b", "undo a"]) == (result.status, ledger.lines)
+
+
+async def test_repeating_the_undos_is_as_durable_as_the_undos_were() -> None:
+    """What this attempt has undone before a crash is not undone once more; nor is a step called."""
+
+    class Crash(BaseException):
+        pass
+
+    ledger, saver = Ledger(), InMemorySaver()
+    ledger.broken = {"a", "b"}
+    await Runner(*ledger.actions(), saver=saver).run(CHAIN)
+    ledger.broken, ledger.lines = set(), []
+    runner = Runner(*ledger.actions(), saver=saver)
+    mended = runner.catalog.get_action_by_name("take_back")
+    assert mended is not None
+    call = mended.call
+
+    async def crash(inputs: Mapping[str, Any], *more: Any) -> Any:
+        if inputs["name"] == "a":
+            raise Crash
+        assert call is not None
+        return await call(inputs, *more)
+
+    runner.catalog.add(replace(mended, call=crash), replace=True)
+    with pytest.raises(Crash):
+        await runner.run(CHAIN, attempt=2, undo_again=True)
+    result = await Runner(*ledger.actions(), saver=saver).run(CHAIN, attempt=2)
+
+    assert ["undo b", "undo a"] == ledger.lines
+    assert ("failed", False, {"a": "undone", "b": "undone", "c": "undone"}) == (
+        result.status,
+        result.compensation_failed,
+        statuses(result),
+    )

@@ -11,6 +11,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from planner.catalog import ActionCatalog, action
 from planner.context import RunContext
 from planner.execution import PlanExecutor, RunRequest, StepOutcome
+from planner.execution.history import Start
+from planner.execution.outcome import UndoOutcome
 from planner.execution.run_records import read_event, read_run
 from planner.plan import CandidatePlan
 from storage.errors import CorruptRecord
@@ -72,6 +74,39 @@ def test_a_record_of_another_version_is_refused() -> None:
     """It says which version wrote it."""
     with pytest.raises(ValueError, match="another version of goalgraph"):
         StepOutcome.from_record({**RECORD, "v": 2})
+
+
+def test_the_record_of_a_mapped_step_that_failed() -> None:
+    """With its items, which are only there then."""
+    record = {**RECORD, "status": "failed", "items": [RECORD]}
+
+    assert record == StepOutcome.from_record(record).to_record()
+    assert [StepOutcome.from_record(RECORD)] == list(StepOutcome.from_record(record).items)
+
+
+def test_the_record_of_an_undo() -> None:
+    """Both ways, and no other version."""
+    record = {
+        "v": 1,
+        "step_id": "s",
+        "status": "failed",
+        "attempts": 3,
+        "error_type": "RuntimeError",
+        "error": "no",
+        "at": AT,
+        "items": [1, 4],
+    }
+
+    assert record == UndoOutcome.from_record(record).to_record()
+    with pytest.raises(ValueError, match="another version of goalgraph"):
+        UndoOutcome.from_record({**record, "v": 2})
+
+
+def test_a_start_without_an_attempt_is_of_the_first() -> None:
+    """Runs of an earlier version go on."""
+    record = {"v": 1, "plan_id": "p", "refs": {}, "owner": ["o", "u"], "inputs_hash": "h", "started_at": AT}
+
+    assert (1, False) == (Start.from_record(record).attempt, Start.from_record(record).undo_again)
 
 
 def test_the_json_of_a_plan() -> None:

@@ -84,6 +84,16 @@ async def test_a_later_attempt_keeps_what_succeeded_and_calls_the_rest() -> None
     assert 1 == second.usage.attempts
 
 
+async def test_without_being_given_any_an_attempt_keeps_those_of_the_one_before() -> None:
+    """They are in its thread."""
+    world = World()
+    await world.runner().run(PLAN, user_inputs={"name": "x"}, on_failure="keep")
+    world.broken = False
+    second = await world.runner().run(PLAN, user_inputs={"name": "x"}, attempt=2)
+
+    assert (True, ["fail xxx", "fail xxx"]) == (second.ok, world.calls[2:])
+
+
 async def test_what_has_other_inputs_or_another_action_runs_again() -> None:
     """And so does what depends on it, when its own inputs have changed by that."""
     world = World()

@@ -12,9 +12,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 import planner.execution.attempt
 from planner.catalog import ActionCatalog, ActionContext, action
 from planner.context import RunContext
-from planner.execution import BackgroundRuns, PlanExecutor, RunRequest
+from planner.execution import PlanExecutor, RunRequest
 from planner.limits import Limits
-from tests.support.running import Runner, make_plan
+from tests.support.run_services import ALONE, open_service, request_of
+from tests.support.running import Runner, loop_turn, make_plan
 from tests.support.savers import GatedSaver, step_of
 
 
@@ -133,15 +134,11 @@ async def test_cancelling_while_a_large_plan_is_checked_runs_nothing() -> None:
         return 1
 
     plan = make_plan(*({"id": f"s{at}", "action": "work"} for at in range(600)))
-    runs = BackgroundRuns(PlanExecutor(ActionCatalog([work]), InMemorySaver()))
-    handle = runs.start(RunRequest(plan=plan, context=RunContext(run_id="r")), None)
-    while handle.status() != "running":
-        turn = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_soon(turn.set_result, None)
-        await turn
-    assert handle.cancel()
-    async with asyncio.timeout(20):
-        result = await handle.wait()
+    async with open_service(work, saver=InMemorySaver(), policy=ALONE) as service, asyncio.timeout(20):
+        starting = asyncio.create_task(service.start(request_of(plan)))
+        while not service._executor.cancel("r"):
+            await loop_turn()
+        result = await (await starting).wait()
 
     assert ([], "cancelled") == (ran, result.status)
 
@@ -176,9 +173,9 @@ async def test_on_complete_is_called_also_when_an_action_raises_what_none_should
         raise Odd("odd")
 
     seen: list[Any] = []
-    runs = BackgroundRuns(PlanExecutor(ActionCatalog([odd])))
-    plan = make_plan({"id": "o", "action": "odd"})
-    result = await runs.start(RunRequest(plan=plan, context=RunContext(run_id="r")), seen.append).wait()
+    async with open_service(odd, policy=ALONE) as service:
+        plan = make_plan({"id": "o", "action": "odd"})
+        result = await (await service.start(request_of(plan), seen.append)).wait()
 
     assert ("failed", [result], "Odd: odd") == (result.status, seen, result.errors[0].error)
 
@@ -193,12 +190,12 @@ async def test_a_second_caller_s_callback_is_called_too() -> None:
         return 1
 
     seen: list[str] = []
-    runs = BackgroundRuns(PlanExecutor(ActionCatalog([hold])))
-    request = RunRequest(plan=make_plan({"id": "h", "action": "hold"}), context=RunContext(run_id="r"))
-    first = runs.start(request, lambda _: seen.append("first"))
-    assert first is runs.start(request, lambda _: seen.append("second"))
-    release.set()
-    await first.wait()
+    async with open_service(hold, policy=ALONE) as service:
+        request = request_of(make_plan({"id": "h", "action": "hold"}))
+        first = await service.start(request, lambda _: seen.append("first"))
+        assert first is await service.start(request, lambda _: seen.append("second"))
+        release.set()
+        await first.wait()
 
     assert ["first", "second"] == seen
 

@@ -11,8 +11,8 @@ from langgraph.types import RetryPolicy
 from pydantic import SecretStr
 
 from planner.catalog import ActionCatalog, ActionContext, Resource, action
-from planner.errors import RegistrationError
-from tests.support.ledger import Ledger, statuses, step
+from planner.errors import RegistrationError, RunConflict
+from tests.support.ledger import CHAIN, Ledger, statuses, step
 from tests.support.running import Runner, make_plan
 
 
@@ -184,3 +184,55 @@ async def test_a_flow_is_undone_as_a_whole_and_a_named_undo_may_be_a_reference()
     result = await runner.run(make_plan(trip, {"id": "f", "action": "fail", "after": ["t"]}))
 
     assert ({"t": "undone"}, [("Ulm", 7)]) == (statuses(result), undone)
+
+
+async def test_an_undo_may_be_a_flow() -> None:
+    """It runs as one undo."""
+
+    class Cancellation(TypedDict):
+        name: str
+
+    undone: list[str] = []
+
+    def cancel(state: Cancellation) -> None:
+        undone.append(state["name"])
+
+    graph = StateGraph(Cancellation)
+    graph.add_node("cancel", cancel)
+    graph.add_edge(START, "cancel")
+
+    @action(undo="cancellation")
+    async def do(name: str, uses: list[str]) -> str:
+        return name
+
+    fail = next(one for one in Ledger().actions() if one.__name__ == "fail")
+    runner = Runner(do, fail, saver=InMemorySaver())
+    runner.catalog.add_flow(graph, name="cancellation")
+    result = await runner.run(make_plan(step("a"), step("end", "a", action="fail")))
+
+    assert ({"a": "undone"}, ["a"]) == (statuses(result), undone)
+
+
+async def test_an_undo_that_the_catalog_does_not_have_is_reported() -> None:
+    """The others are made."""
+    ledger = Ledger()
+
+    @action(undo="nothing")
+    async def odd(uses: list[str]) -> str:
+        return ""
+
+    odd_step = {"id": "o", "action": "odd", "inputs": {"uses": ["${a}"]}}
+    plan = make_plan(step("a"), odd_step, step("end", "o", action="fail"))
+    result = await Runner(odd, *ledger.actions()).run(plan)
+
+    assert {"o": "failed", "a": "undone"} == statuses(result)
+    assert "UnknownAction" == result.compensation["o"].error_type
+
+
+async def test_there_is_no_undo_to_repeat_of_a_run_that_never_ran() -> None:
+    """And nothing of it is called."""
+    ledger = Ledger()
+    with pytest.raises(RunConflict, match="has not ended before"):
+        await Runner(*ledger.actions(), saver=InMemorySaver()).run(CHAIN, undo_again=True)
+
+    assert [] == ledger.lines

@@ -120,9 +120,9 @@ async def test_what_the_call_does_not_say_comes_from_the_node() -> None:
     requests: list[Any] = []
     original = service.executor.execute
 
-    async def spy(request: Any) -> Any:
+    async def spy(request: Any, **options: Any) -> Any:
         requests.append(request)
-        return await original(request)
+        return await original(request, **options)
 
     service.executor.execute = spy  # looks at what arrives, then goes on
     planner = NodePlanner(service, node)
@@ -210,7 +210,7 @@ async def test_a_planner_does_not_plan_the_flow_that_asks() -> None:
 
 
 async def test_open_planner_closes_and_can_be_awaited(tmp_path: Path) -> None:
-    """Both forms give the same planner; closing it cancels what is in the background."""
+    """Both forms give the same planner; closing it waits for nobody, and leaves nothing under way."""
     async with open_planner(actions=[greet]) as planner:
         plan = CandidatePlan.from_dict(GREET)
         assert (await planner.execute(plan, user_inputs={"name": "ann"})).ok

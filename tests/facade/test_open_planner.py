@@ -14,6 +14,7 @@ from goalgraph.stores import OpenStores
 from planner.execution import Runs
 from storage.errors import StorageUnavailable
 from storage.memory import MemoryBlobStore, MemoryRecords
+from storage.memory_runs import MemoryRuns
 from storage.protocols import Table
 
 PLAN: dict[str, Any] = {"steps": [{"id": "g", "action": "greet", "inputs": {"name": "${user.name}"}}]}
@@ -36,8 +37,13 @@ class Opened:
     """Counts how often the stores are open."""
 
     def __init__(self) -> None:
+        records = MemoryRecords()
         self.stores = OpenStores(
-            records=MemoryRecords(), checkpointer=InMemorySaver(), blobs=MemoryBlobStore(), archive=NoArchive()
+            records=records,
+            checkpointer=InMemorySaver(),
+            blobs=MemoryBlobStore(),
+            archive=NoArchive(),
+            runs=MemoryRuns(records),
         )
         self.settings: list[Settings] = []
         self.open = 0
