@@ -28,9 +28,8 @@ from goalgraph.live import RunProgress, shown_until
 from goalgraph.live.questions import question_details
 from goalgraph.live.view import utc_now
 from planner.catalog import ActionCatalog
-from planner.errors import NotWaiting, PlannerError, RunEnded, RunNotEnded, RunNotFound
+from planner.errors import MissingSecrets, NotWaiting, PlannerError, RunEnded, RunNotEnded, RunNotFound
 from planner.execution import ExecutionResult, RunRecord
-from planner.execution.recorded import Incomplete
 from planner.plan import CandidatePlan
 from planner.runs import BackgroundExecutionHandle, RunService
 from planner.runs.access import open_questions, owner_of
@@ -128,14 +127,13 @@ def resume(run: str, where: Where, catalog: str | None, given: list[str] | None,
     return _act(run, where, catalog, act, _given(given, inputs))
 
 
-def retry(  # noqa: PLR0913 - each is an option of the command line
+def retry(
     run: str, where: Where, catalog: str | None, given: list[str] | None, inputs: Path | None, *, undo: bool
 ) -> Ending:
     """Begin a run anew, or only its undos that failed."""
 
     async def act(acting: Acting) -> BackgroundExecutionHandle:
-        begin = acting.service.undo_again if undo else acting.service.retry
-        return await begin(acting.run_id, identity=where.identity)
+        return await acting.service.retry(acting.run_id, undo_again=undo, identity=where.identity)
 
     return _act(run, where, catalog, act, _given(given, inputs))
 
@@ -162,24 +160,32 @@ def _act(run: str, where: Where, catalog: str | None, act: Act, given: Mapping[s
         async with told(opening, settings) as planner:
             service = planner.service.run_service
             run_id = await resolve(service.access.runs, run, where)
-            acting = Acting(
-                service=service, run_id=run_id, where=where, here=catalog is not None, console=people()
-            )
+            acting = Acting(service=service, run_id=run_id, where=where, here=catalog is not None, console=people())
             return await _acted(acting, act)
 
     try:
         return asyncio.run(go())
     except RunNotFound as error:
         raise absent(error.run_id) from None
-    except Incomplete as error:
-        lacking = " ".join(f"--input {name}=…" for name in error.names)
-        raise CommandError(
-            f"the run needs what its record does not hold: {lacking} (or --inputs FILE.json)", Exit.MISSING_INPUT
-        ) from None
-    except (RunEnded, RunNotEnded) as error:
-        raise CommandError(f"{error}: {where.command('retry' if isinstance(error, RunEnded) else 'cancel', run)}") from None
     except PlannerError as error:
-        raise CommandError(f"{error}; see {where.command('show', run)}") from None
+        raise _said(error, where, run) from None
+
+
+def _said(error: PlannerError, where: Where, run: str) -> CommandError:
+    """Return what is said of an error, and what to do."""
+    match error:
+        case MissingSecrets(names=names):
+            lacking = " ".join(f"--input {name}=…" for name in names)
+            told = f"the run needs what its record does not hold: {lacking} (or --inputs FILE.json)"
+            return CommandError(told, Exit.MISSING_INPUT)
+        case RunEnded(status="succeeded"):
+            return CommandError(f"run {error.run_id!r} has ended (succeeded); see it: {where.command('show', run)}")
+        case RunEnded():
+            return CommandError(f"{error}: {where.command('retry', run)}")
+        case RunNotEnded():
+            return CommandError(f"{error}: {where.command('cancel', run)}, or {where.command('watch', run)}")
+        case _:
+            return CommandError(f"{error}; see {where.command('show', run)}")
 
 
 def _secrets(given: Mapping[str, Any]) -> Callable[[str, RunRecord], SecretStr | None]:
@@ -214,7 +220,7 @@ async def _acted(acting: Acting, act: Act) -> Ending:
         found = await shown_until(
             lambda after: service.events(record.id, owner, after=after), progress, result, progress.run
         )
-    show_result(found, acting.console, how=None)
+    show_result(found, acting.console)
     acting.console.print(look_again(found.run_id, acting.where.place))
     return Ending(code=exit_code(found, interrupted=bool(interrupted)), document=result_document(found))
 

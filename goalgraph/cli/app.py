@@ -230,7 +230,7 @@ def worker(  # noqa: PLR0913 - each is an option of the command line
 
 
 @app.command(epilog=EXITS)
-def doctor(  # noqa: PLR0913 - each is an option of the command line
+def doctor(
     *,
     model: Annotated[bool, typer.Option("--model", help="Ask the language model as well.")] = False,
     replay: Annotated[

@@ -43,7 +43,7 @@ def place_of(data_dir: Path | None, redis: str | None, archive: str | None) -> A
     return Place(data_dir=data_dir, redis=redis, archive=archive)
 
 
-def where_of(  # noqa: PLR0913 - each is an option of the command line
+def where_of(
     data_dir: Path | None,
     redis: str | None,
     archive: str | None,

@@ -21,7 +21,7 @@ RunCatalog = Annotated[
         "--catalog",
         "-c",
         metavar="WHERE",
-        help="The run's actions: go on with the run here, unless somebody else does. Without it, whoever has them does.",
+        help="The run's actions: go on with it here, unless somebody else does. Without it, whoever has them does.",
     ),
 ]
 Given = Annotated[

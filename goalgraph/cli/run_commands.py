@@ -77,7 +77,7 @@ def runs_sql(
 
 
 @runs_app.command("watch")
-def runs_watch(  # noqa: PLR0913 - each is an option of the command line
+def runs_watch(
     run: options.RunId,
     *,
     after: Annotated[int, typer.Option("--after", metavar="N", min=0, help="With --json: only after number N.")] = 0,
@@ -94,7 +94,7 @@ def runs_watch(  # noqa: PLR0913 - each is an option of the command line
 
 
 @runs_app.command("cancel")
-def runs_cancel(  # noqa: PLR0913 - each is an option of the command line
+def runs_cancel(
     run: options.RunId,
     *,
     catalog: options.RunCatalog = None,

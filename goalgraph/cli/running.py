@@ -16,6 +16,7 @@ from goalgraph.cli.place import Place, program
 from goalgraph.cli.plan_file import names_a_file, read_plan
 from goalgraph.cli.planning import drafted, planned_code, planned_document, show_planned
 from goalgraph.cli.request import IDENTITY, Request, opened
+from goalgraph.cli.runs import Where
 from goalgraph.cli.show import estimate_line, patch_lines, plan_tree, print_lines, show_result, validation_lines
 from goalgraph.live import RunProgress
 from goalgraph.live.words import short
@@ -99,7 +100,7 @@ async def executed(
         raise handle.error
     if isinstance(handle.error, RunNotRecorded):
         raise CommandError(str(handle.error), Exit.FAILED)
-    show_result(result, console, outputs=not quiet)
+    show_result(result, console, outputs=not quiet, how=Where(place=place).how_to_answer(result.run_id))
     if not quiet and result.outcomes:
         console.print(look_again(result.run_id, place))
     return Ending(code=exit_code(result, interrupted=bool(interrupted)), document=result_document(result))

@@ -18,7 +18,7 @@ from goalgraph.settings import Settings
 from goalgraph.stores import OpenStores, open_stores
 from planner.context import RequestIdentity
 from planner.errors import RunNotFound
-from planner.execution import Found, PendingInterrupt, RunEvent, RunRecord, Runs, StepState, steps_of
+from planner.execution import Found, PendingInterrupt, RunEvent, RunRecord, Runs, steps_of
 from storage.clickhouse.views import VIEWS
 from storage.errors import ArchiveUnavailable
 from storage.protocols import Table
@@ -103,16 +103,24 @@ def ls(where: Where, limit: int, status: Status | None, everything: bool) -> End
 def show(run: str, where: Where) -> Ending:
     """Show one run."""
 
-    async def read(stores: OpenStores) -> tuple[RunRecord, dict[str, StepState]]:
+    async def read(stores: OpenStores) -> tuple[RunRecord, Sequence[RunEvent]]:
         runs = Runs(stores.records, stores.codec)
         found = await runs.get(await resolve(runs, run, where), where.identity)
-        events = () if found.steps else await runs.events(found.id, where.identity)
-        return found, steps_of([step["id"] for step in found.plan.get("steps", ())], found, events)
+        known = found.status == "succeeded" or (found.status == "waiting" and found.steps)
+        return found, () if known else await runs.events(found.id, where.identity)
 
-    found, steps = _need(ask(where, read), run)
-    people().print(run_details(found, steps, where.how_to_answer(found.id)), soft_wrap=True)
+    found, happened = _need(ask(where, read), run)
+    steps = steps_of([step["id"] for step in found.plan.get("steps", ())], found, happened)
+    undone = {one.step_id: one for one in happened if one.phase in ("compensation_success", "compensation_failure")}
+    details = run_details(found, steps, list(undone.values()), where.how_to_answer(found.id))
+    people().print(details)
     states = {step_id: {**asdict(state), "seconds": state.seconds} for step_id, state in steps.items()}
-    return Ending(document={**asdict(found), "steps": states})
+    told = {
+        step_id: {"undone": one.phase == "compensation_success", "error": one.error} for step_id, one in undone.items()
+    }
+    document = {**asdict(found), "steps": states, "compensation": told}
+    del document["request"]  # for other processes
+    return Ending(document=document)
 
 
 def events(run: str, where: Where, after: int) -> Ending:

@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from goalgraph.live.words import as_json, seconds, short
+from goalgraph.live.questions import question_details
+from goalgraph.live.view import HowToAnswer, utc_now
+from goalgraph.live.words import MARKS, as_json, seconds, short
 from planner.catalog import ActionSpec, Slot
 from planner.execution import ExecutionResult
 from planner.plan import CandidatePlan, Estimate, Patch, PlanStep, ValidationIssue, ValidationResult, build_graph
@@ -86,12 +88,16 @@ def estimate_line(estimate: Estimate) -> Text:
 
 
 def approval_lines(estimate: Estimate) -> list[Text]:
-    """Name the steps that a person has to agree to, without which `goalgraph run` runs nothing of a plan."""
+    """Name the steps that a person has to agree to before they run."""
     if not estimate.approvals:
         return []
     steps = ", ".join(estimate.approvals)
     return [
-        Text.assemble(("! ", "yellow"), (steps, "bold"), " needs approval: goalgraph run can ask nobody, so it refuses")
+        Text.assemble(
+            ("! ", "yellow"),
+            (steps, "bold"),
+            " needs approval: the run will wait until somebody agrees, with: goalgraph runs answer",
+        )
     ]
 
 
@@ -154,8 +160,10 @@ def _readable(value: Any) -> str:
     return as_json(value, indent=2)
 
 
-def show_result(result: ExecutionResult, console: Console, *, outputs: bool = True) -> None:
-    """Say how a run ended, with its outputs or what failed."""
+def show_result(
+    result: ExecutionResult, console: Console, *, outputs: bool = True, how: HowToAnswer | None = None
+) -> None:
+    """Say how a run ended, with its outputs or what failed, and how to answer what it asks when `how` says that."""
     took = f"{result.usage.steps} step{'s' * (result.usage.steps != 1)} in {seconds(result.usage.seconds)}"
     if result.ok:
         console.print(Text.assemble(("✓ done", "bold green"), f"  {took}"))
@@ -163,15 +171,16 @@ def show_result(result: ExecutionResult, console: Console, *, outputs: bool = Tr
             console.print(outputs_table(result.outputs))
         return
     style = "bold yellow" if result.status in ("waiting", "cancelled") else "bold red"
-    console.print(Text.assemble((f"✗ {result.status}", style), f"  {took}"))
+    console.print(Text.assemble((f"{MARKS[result.status][0]} {result.status}", style), f"  {took}"))
     for step_id, outcome in result.outcomes.items():
         if outcome.failed:
             console.print(Text.assemble(("  ", ""), (step_id, "bold"), f": {outcome.error_type}: {outcome.error}"))
     if not result.outcomes:
         for event in result.errors:
             console.print(Text(f"  {event.error}"))
-    for question in result.interrupts:
-        console.print(Text(f"  {question.step_id} asks: {short(question.value)}"))
+    if how is not None:
+        for question in result.interrupts:
+            console.print(question_details(question, how(question), utc_now()), soft_wrap=True)
     done = [step_id for step_id, outcome in result.outcomes.items() if outcome.status == "succeeded"]
     if done:
         console.print(Text.assemble(("  completed: ", "dim"), ", ".join(done)))

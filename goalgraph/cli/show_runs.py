@@ -9,8 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from goalgraph.cli.show import outputs_table
+from goalgraph.live.questions import question_details
+from goalgraph.live.view import HowToAnswer, utc_now
 from goalgraph.live.words import MARKS, seconds, short
 from planner.execution import RunEvent, RunRecord, StepState
+from planner.runs.access import open_questions
 from storage.protocols import Table as Answer
 
 MOST_ROWS = 200
@@ -39,8 +42,17 @@ def runs_table(runs: Sequence[RunRecord]) -> RenderableType:
     return table
 
 
-def run_details(run: RunRecord, steps: Mapping[str, StepState]) -> RenderableType:
-    """Show one run: what it was, where each step is, what it returned or what failed."""
+def run_details(
+    run: RunRecord, steps: Mapping[str, StepState], undone: Sequence[RunEvent], how: HowToAnswer
+) -> RenderableType:
+    """Show one run: what it was, where each step is, what it asks, and what it returned or what failed.
+
+    Args:
+        run: Its record.
+        steps: Where each step is.
+        undone: What was undone of it, and what was not.
+        how: Says what to type to answer a question.
+    """
     mark, style = MARKS[run.status]
     facts = {
         "goal": run.goal,
@@ -52,6 +64,9 @@ def run_details(run: RunRecord, steps: Mapping[str, StepState]) -> RenderableTyp
         "app": run.app_id,
         "within": run.parent,
         "tags": ", ".join(run.tags),
+        "attempt": str(run.attempt) if run.attempt > 1 else "",
+        "reason": run.reason,
+        "callback": run.callback_error and f"on_complete failed: {run.callback_error}",
         "tokens": f"{run.usage.tokens:,}" if run.usage.tokens else "",
         "cost": f"{run.usage.amount:g}" if run.usage.amount else "",
         "inputs": ", ".join(f"{name}={short(value)}" for name, value in run.inputs.items()),
@@ -66,11 +81,18 @@ def run_details(run: RunRecord, steps: Mapping[str, StepState]) -> RenderableTyp
         steps_table(run, steps),
     ]
     parts += [Text.assemble(("✗ ", "red"), error) for error in run.errors]
-    parts += [Text.assemble(("? ", "yellow"), f"{one['step_id']} asks: {short(one['value'])}") for one in run.questions]
+    parts += [_undo_line(event) for event in undone]
+    parts += [question_details(question, how(question), utc_now()) for question in open_questions(run)]
     if run.outputs:
         parts.append(outputs_table(run.outputs))
     parts += [Text(f"{name} is not in the record: {why}", style="dim") for name, why in run.left_out.items()]
     return Group(*parts)
+
+
+def _undo_line(event: RunEvent) -> Text:
+    if event.phase == "compensation_success":
+        return Text.assemble(("↶ ", "yellow"), (event.step_id or "", "bold"), " was undone")
+    return Text.assemble(("✗ ", "red"), (event.step_id or "", "bold"), f" was not undone: {event.error or ''}")
 
 
 def steps_table(run: RunRecord, steps: Mapping[str, StepState]) -> RenderableType:

@@ -126,10 +126,12 @@ class InnerTasks:
 
 
 async def guarded(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Await an action; `SystemExit` would end the event loop, so it becomes an error of the action."""
+    """Await an action; `SystemExit` would end the event loop, and whatever is no `Exception` would be no outcome."""
     try:
         return await call()
-    except (SystemExit, GeneratorExit) as error:
+    except (Exception, asyncio.CancelledError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
         raise ActionExit(f"the action tried to exit the process ({error!r})") from error
 
 

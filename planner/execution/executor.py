@@ -24,7 +24,7 @@ from planner.execution.admission import preview, refuse
 from planner.execution.body import make_graph
 from planner.execution.gate import Gates, Rates
 from planner.execution.history import History, Start, pinned, read_history
-from planner.execution.interruption import BACK_IN, break_off, follow_lease
+from planner.execution.interruption import BACK_IN, break_off, follow_lease, turn_away
 from planner.execution.keeper import LEASE, LeaseKeeper
 from planner.execution.outcome import ExecutionResult, RunStatus
 from planner.execution.publisher import Publisher
@@ -220,9 +220,9 @@ class PlanExecutor:
             if entering.cancelled and isinstance(begun, Active):
                 begun.state.stop("cancelled", "it was cancelled", 0)
             return begun
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, it is raised again
             if writer is not None:
-                await break_off(request, writer, error)
+                await turn_away(request, writer, error)
             raise
 
     async def _take_up(
@@ -354,7 +354,7 @@ class PlanExecutor:
             if writer is not None:
                 await writer.end(result)
             return result
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, it is raised again
             state.publisher.log = None  # what comes now is no event of the run
             if isinstance(error, Exception):  # listeners hear of it as well as the caller
                 state.publisher.publish("failure", error=f"{type(error).__name__}: {error}")

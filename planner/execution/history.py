@@ -58,7 +58,7 @@ class Start:
             raise RunConflict(f"run {run_id!r} was started with another plan ({self.plan_id}); use a new run id")
         if list(self.owner) != [identity.org_id, identity.user_id]:
             raise RunConflict(f"run {run_id!r} was started by somebody else; use a new run id")
-        if self.inputs_hash != fingerprint(request.user_inputs):
+        if not request.recorded and self.inputs_hash != fingerprint(request.user_inputs):
             raise RunConflict(f"run {run_id!r} was started with other user inputs; give the same, or use a new run id")
 
     def to_record(self) -> dict[str, Any]:

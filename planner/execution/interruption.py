@@ -1,6 +1,6 @@
 """What becomes of a run that this process can advance no further."""
 
-from planner.errors import LeaseLost, RunConflict
+from planner.errors import LeaseLost, PlannerError
 from planner.execution.keeper import News
 from planner.execution.request import RunRequest
 from planner.execution.run_writer import RunWriter
@@ -32,13 +32,27 @@ async def break_off(request: RunRequest, writer: RunWriter, error: BaseException
     if isinstance(error, LeaseLost | Fenced):
         await writer.give_back(0.0)  # only tells the store that nobody died
         return
-    final = isinstance(error, CorruptRecord | RunConflict) and not isinstance(error, NewerRecord)
-    if isinstance(error, Exception) and not isinstance(error, StorageUnavailable):
+    final = isinstance(error, CorruptRecord) and not isinstance(error, NewerRecord)
+    if isinstance(error, Exception) and not isinstance(error, StorageUnavailable | NewerRecord):
         writer.spent.broken += 1
         final = final or writer.spent.broken >= MOST_BROKEN
-    if not final:
+    if final:
+        await _end(request, writer, error)
+    else:
         await writer.give_back(BACK_IN if isinstance(error, Exception) else 0.0)
-        return
+
+
+async def turn_away(request: RunRequest, writer: RunWriter, error: BaseException) -> None:
+    """Leave a run as it was that a caller asked for in a wrong way; one that this call would have made ends."""
+    if not isinstance(error, PlannerError):
+        await break_off(request, writer, error)
+    elif writer.granted.new:
+        await _end(request, writer, error)
+    else:
+        await writer.give_back(0.0)
+
+
+async def _end(request: RunRequest, writer: RunWriter, error: BaseException) -> None:
     result = not_advanced(request, "failed", f"{type(error).__name__}: {error}")
     writer.tell(result.errors[0])
     try:

@@ -224,6 +224,7 @@ class RunWriter:
 
     async def _store(self, items: list[Change | _Said]) -> bool:
         """Store a batch; return whether it was the end."""
+        self._count()
         said = [item for item in items if isinstance(item, _Said)]
         change: Change | None = None
         counters: Mapping[str, float] = {}
@@ -234,7 +235,6 @@ class RunWriter:
             change, counters = self._change(last), self._counters(last)
             if last.result is not None:
                 ended, then = True, self._after(last.result)
-        self._count()
         update = Update(
             change=change,
             counters=counters,

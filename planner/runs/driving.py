@@ -11,7 +11,7 @@ from math import inf
 from time import monotonic
 
 from planner.context import RequestIdentity
-from planner.errors import LeaseLost, MissingSecrets, RunHeld, RunNotFound, RunNotRecorded
+from planner.errors import LeaseLost, MissingSecrets, PlannerError, RunHeld, RunNotFound, RunNotRecorded
 from planner.events import ExecutionEvent, ExecutionEventCallback, emit
 from planner.execution import ExecutionResult, RunRequest, RunStatus
 from planner.execution.active import Active
@@ -110,11 +110,11 @@ class Driver:
             active: It has been begun here already.
             here: Whether to advance it when nobody else does; as this driver does by default.
             again: It waited, and somebody may advance it already: look before anything is done.
-            patient: Whether to wait for a store that does not answer for as long as it takes.
+            patient: Whether to go on, for as long as the record says so, when a store fails.
             heard: Told of each status on the way.
 
         Raises:
-            Exception: as `PlanExecutor.execute`; `StorageUnavailable` only without patience.
+            Exception: as `PlanExecutor.execute`; what a store raised only without patience.
         """
         begun, run_id = active is not None or again, request.context.run_id
         if again:
@@ -131,10 +131,11 @@ class Driver:
                 pause = error.seconds
             except LeaseLost:
                 pause = UNAVAILABLE
-            except (StorageUnavailable, RunNotRecorded) as error:
-                if not (begun and patient):
+            except Exception as error:
+                refused = isinstance(error, PlannerError) and not isinstance(error, RunNotRecorded)
+                if refused or not (begun and patient):
                     raise
-                logger.info("run %s is tried again: %s", run_id, error)
+                logger.warning("run %s is tried again: %s: %s", run_id, type(error).__name__, error)
                 pause = UNAVAILABLE
             begun = True
             found = await self._elsewhere(run_id, heard, request.on_event, max(pause, PAUSES[0]))

@@ -39,9 +39,13 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=30.0, help="how long, each (default: 30)")
     arguments.add_argument("--seed", type=int, help="of all that is chosen (default: a new one, printed)")
     arguments.add_argument("--forget", action="store_true", help="saver: flush Redis half way, which has to be noticed")
-    arguments.add_argument("--no-fence", action="store_true", help="runs: no lease and no fence, which has to be noticed")
+    arguments.add_argument(
+        "--no-fence", action="store_true", help="runs: no lease and no fence, which has to be noticed"
+    )
     arguments.add_argument("--rate", type=float, default=5.0, help="runs: submitted in a second (default: 5)")
-    arguments.add_argument("--calm", type=float, default=2.5, help="runs: seconds between faults, at most (default: 2.5)")
+    arguments.add_argument(
+        "--calm", type=float, default=2.5, help="runs: seconds between faults, at most (default: 2.5)"
+    )
     given = arguments.parse_args()
     seed = random.SystemRandom().randrange(2**32) if given.seed is None else given.seed
     campaigns = ["saver", "runs"] if given.what == "both" else [given.what]

@@ -7,11 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
-from planner.context import RequestIdentity
-from planner.errors import RunNotFound
-from planner.execution import Runs
 from tests.chaos.faults import pause
 from tests.chaos.run_checks import KINDS, Finding, Line, RunStory, check, late_calls
 from tests.chaos.run_faults import RunFaults
@@ -126,13 +122,12 @@ class RunCampaign:
                 "archive": self._clickhouse.url("chaos"),
                 "folder": str(self._folder),
                 "lease": LEASE,
-                "clock": self._chance.choice(SKEWS),
                 "fence": self._fence,
                 "engine": "local" if number == 0 else "dramatiq",
             }
-            return [json.dumps(given)]
+            return [str(self._chance.choice(SKEWS)), "tests.chaos.run_worker", json.dumps(given)]
 
-        return Worker(lambda said: self._note("bug", said), "tests.chaos.run_worker", arguments)
+        return Worker(lambda said: self._note("bug", said), "tests.chaos.wrong_clock", arguments)
 
     async def _time(self, seconds: float, say: Say) -> None:
         loop = asyncio.get_running_loop()

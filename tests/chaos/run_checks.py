@@ -107,7 +107,9 @@ def _calls(story: RunStory, needs: Mapping[str, frozenset[str]]) -> Iterator[Fin
     late: defaultdict[int, set[str]] = defaultdict(set)
     holder, token, here = 0, 0, set[str]()
     for line in story.lines:
-        if line.kind == "take" and line.token >= token:  # a process may be stopped before it writes that it was given it
+        if (
+            line.kind == "take" and line.token >= token
+        ):  # a process may be stopped before it writes that it was given it
             holder, token, here = line.pid, line.token, set()
             late.pop(holder, None)
         if line.kind != "call":

@@ -6,9 +6,10 @@ import random
 import signal
 from collections import Counter
 
-from goalgraph.workers import next_database
 from redis import Redis
 from redis.exceptions import RedisError
+
+from goalgraph.workers import next_database
 from tests.chaos.faults import pause
 from tests.chaos.workers import Worker
 from tests.support.clickhouse_http import ClickHouseHttp

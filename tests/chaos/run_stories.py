@@ -34,9 +34,8 @@ async def checkpoints(saver: DualWriteSaver, run: str) -> list[tuple[str, str, s
     """Namespace, id and parent of each, in both tiers."""
     found: list[tuple[str, str, str | None]] = []
     async for one in saver.alist({"configurable": {"thread_id": run}}):
-        place = one.config["configurable"]
-        parent = None if one.parent_config is None else one.parent_config["configurable"]["checkpoint_id"]
-        found.append((place["checkpoint_ns"], place["checkpoint_id"], parent))
+        place, before = [(config or {}).get("configurable", {}) for config in (one.config, one.parent_config)]
+        found.append((place["checkpoint_ns"], place["checkpoint_id"], before.get("checkpoint_id")))
     return found
 
 

@@ -1,6 +1,6 @@
 """A process that takes part in advancing runs, and may be killed or stopped at any time.
 
-`python -m tests.chaos.run_worker '{"redis": …, "archive": …, "folder": …, "lease": 1, "clock": 0, "fence": true,
+`python -m tests.chaos.run_worker '{"redis": …, "archive": …, "folder": …, "lease": 1, "fence": true,
 "engine": "local"}'`. It speaks as `worker.py` does; SIGTERM ends it as a graceful stop.
 """
 
@@ -10,21 +10,16 @@ import logging
 import signal
 import sys
 import traceback
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-if __name__ == "__main__":
-    GIVEN: dict[str, Any] = json.loads(sys.argv[1])
-    if GIVEN["clock"]:
-        from tests.chaos.wrong_clock import set_wrong
-
-        set_wrong(GIVEN["clock"])
 
 from goalgraph import open_planner
 from goalgraph.settings import Settings, StorageSettings
 from goalgraph.workers import DramatiqEngine, next_database
 from planner.errors import PlannerError
 from planner.execution import ExecutionResult
+from planner.limits import Limits
 from planner.runs import LocalEngine, RunPolicy
 from storage.dual.runs import TieredRuns
 from storage.errors import StorageError
@@ -96,7 +91,8 @@ async def serve(given: dict[str, Any], say: Say) -> None:
 
     storage = StorageSettings(redis_url=given["redis"], archive_url=given["archive"])
     policy = RunPolicy(lease=given["lease"], sweep=0.2, grace=0.5)
-    settings = Settings(data_dir=folder, storage=storage, runs=policy)
+    limits = Limits(callback_timeout=timedelta(seconds=3))  # a delivery that died with its process is repeated after 6
+    settings = Settings(data_dir=folder, storage=storage, runs=policy, limits=limits)
     while not stopping.is_set() and not lines.at_eof():
         engine = DramatiqEngine(next_database(given["redis"])) if given["engine"] == "dramatiq" else LocalEngine()
         opening = open_planner(
@@ -143,4 +139,4 @@ def main(given: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(GIVEN)
+    main(json.loads(sys.argv[1]))

@@ -101,14 +101,14 @@ async def test_a_failing_callback_is_logged_and_recorded_and_changes_nothing(
 
 async def test_the_same_id_is_the_same_run(runs: RunService) -> None:
     """With another plan it is a conflict; after the run, the saver still knows it."""
-    one = await runs.start(request_of(GOOD), None)
-    two = await runs.start(request_of(GOOD), None)
+    one = await runs.start(request_of(GOOD))
+    two = await runs.start(request_of(GOOD))
     assert one is two
     with pytest.raises(RunConflict):
         await runs.start(request_of(HANGING))
     await one.wait()
     del one, two
-    again = await runs.start(request_of(GOOD), None).wait()
+    again = await (await runs.start(request_of(GOOD))).wait()
     assert again.ok
 
 
@@ -160,7 +160,7 @@ async def test_a_cancelled_run_does_not_run_its_steps_again(runs: RunService) ->
         handle.cancel()
         await handle.wait()
         del handle
-        again = await runs.start(request_of(HANGING), None).wait()
+        again = await (await runs.start(request_of(HANGING))).wait()
 
     assert "cancelled" == again.status
 

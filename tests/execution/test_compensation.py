@@ -1,6 +1,7 @@
 """Undoing a run that failed or was cancelled: the nine rules of durable.md section 4, each with a test."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any
@@ -377,3 +378,29 @@ async def test_repeating_the_undos_is_as_durable_as_the_undos_were() -> None:
         result.compensation_failed,
         statuses(result),
     )
+
+
+async def test_a_refused_write_stops_the_compensation_and_another_process_goes_on_with_it() -> None:
+    """Before the next undo: whoever has the run now may have made it."""
+    ledger = Ledger()
+
+    class Fencing(InMemorySaver):
+        fenced = True
+
+        async def aput_writes(self, *arguments: Any, **more: Any) -> None:
+            if self.fenced and "undo c" in ledger.lines:
+                raise ConnectionError("refused")
+            await super().aput_writes(*arguments, **more)
+
+    saver = Fencing()
+    with pytest.raises(ConnectionError):
+        await Runner(*ledger.actions(), saver=saver).run(CHAIN)
+    assert ["c"] == ledger.undone
+
+    saver.fenced = False
+    result = await Runner(*ledger.actions(), saver=saver).run(CHAIN)
+
+    assert ("failed", ["c", "c", "b", "a"]) == (result.status, ledger.undone)
+    assert 1 == len(set(ledger.keys[:2]))
+    assert "step 'end': RuntimeError: no" == result.errors[-1].error
+    assert ["step_failure", "failure"] == [event.phase for event in result.errors]

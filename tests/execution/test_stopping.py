@@ -163,7 +163,7 @@ async def test_reports_from_threads_are_numbered_without_gaps_and_in_order() -> 
 
 
 async def test_on_complete_is_called_also_when_an_action_raises_what_none_should() -> None:
-    """A `BaseException` ends the run like a bug; its caller still hears of it."""
+    """A `BaseException` that is no exception is an outcome of the step, like an attempt to exit."""
 
     class Odd(BaseException):
         pass
@@ -177,7 +177,8 @@ async def test_on_complete_is_called_also_when_an_action_raises_what_none_should
         plan = make_plan({"id": "o", "action": "odd"})
         result = await (await service.start(request_of(plan), seen.append)).wait()
 
-    assert ("failed", [result], "Odd: odd") == (result.status, seen, result.errors[0].error)
+    assert ("failed", [result], "ActionExit") == (result.status, seen, result.outcomes["o"].error_type)
+    assert "Odd('odd')" in (result.errors[0].error or "")
 
 
 async def test_a_second_caller_s_callback_is_called_too() -> None:

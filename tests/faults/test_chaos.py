@@ -1,45 +1,12 @@
 """The chaos run finds nothing wrong in five seconds, ends when it is told to, and would notice a loss."""
 
-import asyncio
-import signal
-import sys
-from pathlib import Path
-
 from tests.chaos.model import Doubled, Missing, ThreadModel, Wrong
+from tests.support.chaos_process import chaos
 from tests.support.steps import Step, step
-
-ROOT = Path(__file__).parents[2]
-SECONDS = 100.0
-
-
-async def chaos(*arguments: str, interrupt_after: bytes | None = None) -> tuple[int, str]:
-    """Run it and return its exit code and what it said; send Ctrl-C once a line begins with `interrupt_after`."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "tests.chaos", *arguments),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    assert process.stdout is not None
-    said = b""
-    try:
-        async with asyncio.timeout(SECONDS):
-            async for line in process.stdout:
-                said += line
-                if interrupt_after is not None and line.strip().startswith(interrupt_after):
-                    process.send_signal(signal.SIGINT)
-                    interrupt_after = None
-            code = await process.wait()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return code, said.decode()
 
 
 async def test_nothing_is_lost_while_everything_fails_and_ctrl_c_ends_it() -> None:
-    code, said = await chaos("--seconds", "600", "--seed", "7", interrupt_after=b"5 s")
+    code, said = await chaos("--what", "saver", "--seconds", "600", "--seed", "7", interrupt_after=b"5 s")
 
     assert code == 0, said
     assert "seed 7" in said
@@ -48,11 +15,11 @@ async def test_nothing_is_lost_while_everything_fails_and_ctrl_c_ends_it() -> No
 
 async def test_a_loss_is_noticed() -> None:
     """Redis is flushed behind everybody's back while the archive is away."""
-    code, said = await chaos("--seconds", "4", "--seed", "7", "--forget")
+    code, said = await chaos("--what", "saver", "--seconds", "4", "--seed", "7", "--forget")
 
     assert code == 1, said
     assert "lost = 0" not in said
-    assert "to repeat: .venv/bin/python -m tests.chaos --seconds 4 --seed 7" in said
+    assert "to repeat: .venv/bin/python -m tests.chaos --what saver --seconds 4 --seed 7" in said
 
 
 def written(model: ThreadModel) -> Step:
