@@ -22,10 +22,11 @@ from checkpointer import threads
 from checkpointer.codec import config_of, key_of, labels_of, matches, metadata_of, to_records, to_tuple, to_writes
 from checkpointer.delta import delta_history
 from checkpointer.home import Home
+from checkpointer.ids import sort_after
 from checkpointer.opening import Opening
 from storage.dual import DualStorage, StorageOptions
 from storage.protocols import CheckpointStore, Table
-from storage.records import CheckpointQuery, is_named
+from storage.records import CheckpointQuery, StoredCheckpoint, is_named
 from storage.runs import FENCE
 from storage.serde import AllowedType, ValueCodec, encrypted, strict_serializer
 
@@ -140,7 +141,7 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
         """
         thread, space, checkpoint_id = key_of(config)
         found = await self._home.go(self.store.get(thread, space, checkpoint_id or None))
-        return None if found is None else to_tuple(self._codec, found)
+        return None if found is None else self._read(found)
 
     async def alist(
         self,
@@ -193,6 +194,10 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
         """Return each channel's writes since its last snapshot, oldest first, and that snapshot."""
         return await self._home.go(delta_history(self.store, self._codec, key_of(config), channels))
 
+    def _read(self, found: StoredCheckpoint) -> CheckpointTuple:
+        sort_after(found.record.key.checkpoint_id)
+        return to_tuple(self._codec, found)
+
     def get_next_version(self, current: str | int | None, channel: None) -> str:
         """Return a version that sorts after `current` and that no other fork of the same parent has."""
         number = int(current.partition(".")[0]) if isinstance(current, str) else current or 0
@@ -223,7 +228,7 @@ class DualWriteSaver(BaseCheckpointSaver[str]):
         """As `aget_tuple`; decoded in the calling thread."""
         thread, space, checkpoint_id = key_of(config)
         found = self._home.run(self.store.get(thread, space, checkpoint_id or None))
-        return None if found is None else to_tuple(self._codec, found)
+        return None if found is None else self._read(found)
 
     def list(
         self,

@@ -187,7 +187,8 @@ class RunEnded(PlannerError, RuntimeError):
     """The run has ended, so it cannot be cancelled, answered or resumed."""
 
     def __init__(self, run_id: str, status: str) -> None:
-        super().__init__(f"run {run_id!r} has ended ({status}); it can be retried, or run again")
+        more = "it can be run again" if status == "succeeded" else "it can be retried, or run again"
+        super().__init__(f"run {run_id!r} has ended ({status}); {more}")
         self.run_id = run_id
         self.status = status
 
@@ -204,7 +205,8 @@ class UnknownQuestion(PlannerError, KeyError, ValueError):
     """An answer was given to a question that the run does not ask."""
 
     def __init__(self, question: str, asked: Sequence[str]) -> None:
-        super().__init__(f"the run asks nothing under the id {question!r}; it asks {', '.join(asked) or 'nothing'}")
+        told = f"asks nothing under the id {question!r}" if question else "asks several things, and none was named"
+        super().__init__(f"the run {told}; it asks {', '.join(asked) or 'nothing'}")
         self.question = question
 
 

@@ -78,12 +78,11 @@ class Work:
 def worker(processes: int, **options: Any) -> Ending:
     """Advance runs until a signal says to stop; `options` are those of `Work`."""
     work = Work(**options)
+    _log(as_json=work.lines)
     if processes > 1:
         code = asyncio.run(_supervise(work, processes))
         return Ending(code=code, document={"ok": code is Exit.OK, "processes": processes})
-    catalog = load_catalog(work.catalog)
-    _log(as_json=work.lines)
-    return Ending(document=asyncio.run(_serve(work, catalog)).document())
+    return Ending(document=asyncio.run(_serve(work, load_catalog(work.catalog))).document())
 
 
 async def _supervise(work: Work, processes: int) -> Exit:

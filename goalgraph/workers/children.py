@@ -15,6 +15,8 @@ STEADY = 60.0
 """Seconds after which a process has lived well, and its next death is a first one again."""
 WRONG_USAGE = 2
 """Exit code of a command whose options or catalog are wrong: it would end so again."""
+ENDED = (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+"""Exit codes of one that was asked to end, perhaps before it could do so by itself."""
 
 
 class Children:
@@ -32,15 +34,16 @@ class Children:
         self._stopping = asyncio.Event()
 
     async def run(self) -> int:
-        """Keep them running until they are to stop; returns the highest exit code of the last ones."""
+        """Keep them running until they are to stop; returns 0, or how one ended that did not end in good order."""
         async with asyncio.TaskGroup() as group:
             kept = [group.create_task(self._keep(command)) for command in self._commands]
         return max(task.result() for task in kept)
 
     def stop(self) -> None:
-        """Ask all to end in good order; none is started any more."""
-        self._stopping.set()
-        self._send(signal.SIGTERM)
+        """Ask all to end in good order, once; none is started any more."""
+        if not self._stopping.is_set():
+            self._stopping.set()
+            self._send(signal.SIGTERM)
 
     def kill(self, _number: int = 0) -> None:
         """End all at once."""
@@ -60,7 +63,7 @@ class Children:
             if code == WRONG_USAGE:
                 self.stop()
             if self._stopping.is_set():
-                return abs(code)
+                return 0 if code in ENDED else abs(code)
             pause = PAUSES[0] if clock() - began > STEADY else pause
             logger.warning("a worker ended with %d; another is started in %g s", code, pause)
             with suppress(TimeoutError):
@@ -73,7 +76,7 @@ class Children:
         process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, start_new_session=True)
         self._running.add(process)
         if self._stopping.is_set():  # meanwhile
-            self._send(signal.SIGTERM)
+            process.terminate()
         try:
             return await process.wait()
         finally:

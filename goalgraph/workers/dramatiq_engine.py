@@ -35,6 +35,7 @@ class DramatiqEngine:
     local = False
 
     def __init__(self, broker_url: str, *, queue: str = "gg", threads: int = 8, slots: int = 100) -> None:
+        self.queue = queue
         self._queue = RunQueue.at(broker_url, namespace=queue)
         Actor(self._hand_over, broker=self._queue, actor_name=ACTOR, queue_name=QUEUE, priority=0, options={})
         self._threads = threads

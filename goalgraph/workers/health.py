@@ -92,7 +92,7 @@ class LastError(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the message."""
         at = datetime.fromtimestamp(record.created, UTC)
-        self.text = f"{record.getMessage()} ({at:%Y-%m-%d %H:%M:%S} UTC)"
+        self.text = f"{' '.join(record.getMessage().split())} ({at:%Y-%m-%d %H:%M:%S} UTC)"
 
 
 def write_whole(path: Path, text: str) -> None:

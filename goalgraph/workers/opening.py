@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode
 
 from storage.embedded import DataDirectory, open_redis
 from storage.errors import StorageRefused
@@ -58,14 +58,17 @@ def next_database(url: str) -> str:
     Raises:
         StorageRefused: it is a cluster's, which has one database.
     """
-    parts = urlsplit(url)
-    if "+cluster" in parts.scheme:
+    scheme, _, rest = url.partition("://")
+    if scheme.endswith("+cluster"):
         raise StorageRefused(
             "a Redis cluster has no second database for the queue; name a server for it with --broker-url (or the "
             "setting GOALGRAPH_BROKER_URL)"
         )
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    path = "" if parts.scheme == "unix" else parts.path.strip("/")
+    where, _, query = rest.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    path = ""
+    if scheme != "unix":
+        where, _, path = where.partition("/")
     number = options.pop("db", path)
-    options["db"] = str(int(number) + 1 if number.isdigit() else 1)
-    return urlunsplit(parts._replace(path=parts.path if parts.scheme == "unix" else "", query=urlencode(options)))
+    options["db"] = str(int(number) + 1 if number.isdecimal() else 1)
+    return f"{scheme}://{where}?{urlencode(options)}"

@@ -61,13 +61,22 @@ class RunQueue(RedisBroker):
 class _Client(Redis):
     """Dramatiq goes on after a lost connection, and only after that; so whatever else goes wrong becomes one."""
 
+    away = False
+
     def execute_command(self, *args: Any, **options: Any) -> Any:
         try:
-            return cast("Any", super()).execute_command(*args, **options)
-        except (NoScriptError, RedisConnectionError):
+            answer = cast("Any", super()).execute_command(*args, **options)
+        except NoScriptError:
             raise
         except RedisError as error:
+            if not self.away:
+                logger.warning("the queue is away, so that runs are found by looking for them: %s", error)
+            self.away = True
             raise RedisConnectionError(str(error)) from error
+        if self.away:
+            self.away = False
+            logger.warning("the queue is there again")
+        return answer
 
 
 class _Careful(Consumer):

@@ -64,10 +64,23 @@ class Acknowledgements:
 
 
 class AcknowledgingSaver(BaseCheckpointSaver[Any]):
-    """Hands everything to `inner` and tells `acknowledgements` when the writes of a task have been stored."""
+    """Hands everything to `inner` and tells `acknowledgements` when the writes of a task have been stored.
 
-    def __init__(self, inner: BaseCheckpointSaver[Any], acknowledgements: Acknowledgements) -> None:
+    Args:
+        inner: Stores.
+        acknowledgements: Of one run.
+        newest: The newest checkpoint of the run's thread, when it has just been read; it answers the first question
+            for it, since nobody else writes there.
+    """
+
+    def __init__(
+        self,
+        inner: BaseCheckpointSaver[Any],
+        acknowledgements: Acknowledgements,
+        newest: tuple[CheckpointTuple | None] | None = None,
+    ) -> None:
         super().__init__(serde=inner.serde)
+        self._newest = newest
         self.inner = inner
         self.acknowledgements = acknowledgements
 
@@ -80,6 +93,7 @@ class AcknowledgingSaver(BaseCheckpointSaver[Any]):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store the writes of a task, then acknowledge them."""
+        self._newest = None
         self.acknowledgements.writing += 1
         try:
             await self.inner.aput_writes(config, writes, task_id, task_path)
@@ -98,11 +112,16 @@ class AcknowledgingSaver(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Hand on."""
+        self._newest = None
         return await self.inner.aput(config, checkpoint, metadata, new_versions)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Hand on, and keep what earlier lives of the run asked and began."""
-        found = await self.inner.aget_tuple(config)
+        where = config.get("configurable", {})
+        if self._newest is not None and not where.get("checkpoint_ns") and not where.get("checkpoint_id"):
+            (found,), self._newest = self._newest, None
+        else:
+            found = await self.inner.aget_tuple(config)
         self.acknowledgements.earlier.read(found)
         return found
 
@@ -167,4 +186,4 @@ class AcknowledgingSaver(BaseCheckpointSaver[Any]):
 
     def with_allowlist(self, extra_allowlist: Any) -> "AcknowledgingSaver":
         """Return the same over the inner saver's copy, which LangGraph makes in strict mode."""
-        return AcknowledgingSaver(self.inner.with_allowlist(extra_allowlist), self.acknowledgements)
+        return AcknowledgingSaver(self.inner.with_allowlist(extra_allowlist), self.acknowledgements, self._newest)

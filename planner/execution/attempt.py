@@ -126,12 +126,10 @@ class InnerTasks:
 
 
 async def guarded(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Await an action; `SystemExit` would end the event loop, and whatever is no `Exception` would be no outcome."""
+    """Await an action; `SystemExit` would end the event loop, so it becomes an error of the action."""
     try:
         return await call()
-    except (Exception, asyncio.CancelledError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
+    except (SystemExit, GeneratorExit) as error:
         raise ActionExit(f"the action tried to exit the process ({error!r})") from error
 
 

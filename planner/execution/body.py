@@ -9,6 +9,8 @@ for each open task whenever one of them finishes.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -33,15 +35,24 @@ from planner.execution.summary import final_record, restore
 from planner.execution.window import Window
 from planner.plan import PlanStep
 
+_STATE: ContextVar[RunState] = ContextVar("goalgraph_run")
+
+
+async def goalgraph_run(start: dict[str, Any], *, previous: Any = None) -> dict[str, Any]:
+    """Advance the run of the current context; `previous` is what the attempt before this one ended with."""
+    return await _advance(_STATE.get(), start, previous)
+
+
+_GRAPH = cast("Pregel[Any, Any, Any, Any]", entrypoint()(goalgraph_run))
+"""Built once: LangGraph takes a tenth of a short run to look at a function and to wire its channels."""
+
 
 def make_graph(state: RunState, saver: BaseCheckpointSaver[Any] | None) -> Pregel[Any, Any, Any, Any]:
-    """Return the graph whose one run advances `state`."""
-
-    async def goalgraph_run(start: dict[str, Any], *, previous: Any = None) -> dict[str, Any]:
-        """`previous` is what the attempt before this one ended with; LangGraph fills it by its name."""
-        return await _advance(state, start, previous)
-
-    return cast("Pregel[Any, Any, Any, Any]", entrypoint(checkpointer=saver)(goalgraph_run))
+    """Return the graph whose one run, in the current context, advances `state`."""
+    _STATE.set(state)
+    graph = copy(_GRAPH)
+    graph.checkpointer = saver
+    return graph
 
 
 async def _advance(state: RunState, start: dict[str, Any], previous: Mapping[str, Any] | None) -> dict[str, Any]:

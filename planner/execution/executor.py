@@ -356,9 +356,9 @@ class PlanExecutor:
             return result
         except BaseException as error:  # whatever it is, it is raised again
             state.publisher.log = None  # what comes now is no event of the run
-            if isinstance(error, Exception):  # listeners hear of it as well as the caller
-                state.publisher.publish("failure", error=f"{type(error).__name__}: {error}")
             if writer is None:
+                if isinstance(error, Exception):  # listeners hear of it as well as the caller
+                    state.publisher.publish("failure", error=f"{type(error).__name__}: {error}")
                 raise
             await break_off(request, writer, error)
             if isinstance(error, Fenced):
@@ -375,7 +375,8 @@ class PlanExecutor:
         """Invoke LangGraph; return whether the run ended, and does not wait for a person."""
         saver, durability = None, None
         if self.checkpointer is not None and state.acknowledgements is not None:
-            saver, durability = AcknowledgingSaver(self.checkpointer, state.acknowledgements), "sync"
+            saver = AcknowledgingSaver(self.checkpointer, state.acknowledgements, (history.found,))
+            durability = "sync"
         given: Any = start.to_record()
         if history.start is not None:
             answers = history.to_resume({**self._told(writer), **request.answers}, datetime.now(UTC))

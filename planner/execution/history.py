@@ -1,11 +1,11 @@
 """What a saver knows of a run: how it was started, what it asks, and what it ended with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from typing import Any, cast
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from planner.catalog import ActionCatalog
 from planner.errors import RunConflict, UnknownQuestion
@@ -78,8 +78,8 @@ class Start:
     def from_record(cls, record: Mapping[str, Any]) -> "Start":
         """Read what `to_record` wrote; whatever else is there is not ours."""
         known = {name: value for name, value in record.items() if name != "v"}
-        required = {field.name for field in fields(cls) if field.default is MISSING}
-        if record.get("v") != RECORD_VERSION or not required <= set(known) <= {field.name for field in fields(cls)}:
+        required = {one.name for one in fields(cls) if one.default is MISSING}
+        if record.get("v") != RECORD_VERSION or not required <= set(known) <= {one.name for one in fields(cls)}:
             raise RunConflict("the thread of this run id holds something else, or another version's run")
         return cls(**known)
 
@@ -93,6 +93,8 @@ class History:
     """The records of a run that has ended."""
     asked: Sequence[PendingInterrupt] = ()
     """What was asked in the run, answered or not."""
+    found: CheckpointTuple | None = field(default=None, repr=False)
+    """What was read, so that LangGraph need not read it again."""
 
     @property
     def questions(self) -> frozenset[str]:
@@ -136,10 +138,10 @@ async def read_history(saver: BaseCheckpointSaver[Any] | None, run_id: str, atte
     final = None if begun is not None else _mapping(values.get("__end__"))
     start = Start.from_record(begun or _mapping((final or {}).get("start")) or {})
     if final is not None and start.attempt < attempt:
-        return History()
+        return History(found=found)
     asked = [value for _, channel, value in found.pending_writes or () if channel == "__interrupt__"]
     questions = [read_question(str(one.id), one.value) for several in asked for one in several]
-    return History(start=start, final=final, asked=questions)
+    return History(start=start, final=final, asked=questions, found=found)
 
 
 def pinned(plan: CandidatePlan, start: Start | None) -> CandidatePlan:

@@ -1,5 +1,7 @@
 """What becomes of a run that this process can advance no further."""
 
+import asyncio
+
 from planner.errors import LeaseLost, PlannerError
 from planner.execution.keeper import News
 from planner.execution.request import RunRequest
@@ -30,16 +32,18 @@ def follow_lease(writer: RunWriter, state: RunState, request: RunRequest) -> Non
 async def break_off(request: RunRequest, writer: RunWriter, error: BaseException) -> None:
     """Leave a run that cannot be advanced here now to others; what waiting does not mend ends it."""
     if isinstance(error, LeaseLost | Fenced):
-        await writer.give_back(0.0)  # only tells the store that nobody died
+        await writer.give_back(0.0, lost=True)  # only tells the store that nobody died
         return
+    stopped = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
     final = isinstance(error, CorruptRecord) and not isinstance(error, NewerRecord)
-    if isinstance(error, Exception) and not isinstance(error, StorageUnavailable | NewerRecord):
+    if not stopped and not isinstance(error, StorageUnavailable | NewerRecord):
         writer.spent.broken += 1
-        final = final or writer.spent.broken >= MOST_BROKEN
+        # what no action should raise, it would raise again
+        final = final or writer.spent.broken >= MOST_BROKEN or not isinstance(error, Exception)
     if final:
         await _end(request, writer, error)
     else:
-        await writer.give_back(BACK_IN if isinstance(error, Exception) else 0.0)
+        await writer.give_back(0.0 if stopped else BACK_IN)
 
 
 async def turn_away(request: RunRequest, writer: RunWriter, error: BaseException) -> None:

@@ -18,9 +18,7 @@ def kept_from(final: Mapping[str, Any]) -> dict[str, StepOutcome]:
     """
     # an undo that failed may have undone a part
     touched = {
-        undo["step_id"]
-        for undo in final.get("compensation", ())
-        if undo["status"] == "undone" or undo["attempts"]
+        undo["step_id"] for undo in final.get("compensation", ()) if undo["status"] == "undone" or undo["attempts"]
     }
     outcomes = (StepOutcome.from_record(record) for record in final["records"].values())
     return {

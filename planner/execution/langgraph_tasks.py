@@ -1,6 +1,7 @@
 """What the executor uses of LangGraph's functional API."""
 
 from collections.abc import Awaitable, Callable, Coroutine
+from inspect import Signature
 from typing import Any, cast
 
 from langgraph.config import get_config
@@ -8,6 +9,8 @@ from langgraph.func import task  # pyright: ignore[reportMissingTypeStubs]  # ty
 from langgraph.types import _interrupt_id  # pyright: ignore[reportPrivateUsage]  # where a task's next answer goes
 
 from planner.execution.acknowledge import Acknowledgements
+
+NO_ARGUMENTS = Signature()
 
 
 def nested(name: str, work: Callable[[], Coroutine[Any, Any, Any]]) -> Awaitable[Any]:
@@ -33,6 +36,7 @@ async def durable(
 
 def named_task(work: Callable[[], Coroutine[Any, Any, Any]], name: str) -> Callable[[], Any]:
     """Return `work` as a LangGraph task called `name`."""
+    cast("Any", work).__signature__ = NO_ARGUMENTS  # LangGraph would find that out for each of them, which takes long
     return cast("Callable[[], Any]", task(name=name)(work))
 
 

@@ -108,6 +108,8 @@ class RunWriter:
         self._state: RunState | None = None
         self._on_news: Callable[[News], None] | None = None
         self._queue: asyncio.Queue[Change | _Said] = asyncio.Queue()
+        self._storing: list[Change | _Said] = []
+        """What is being stored, and may have been."""
         self._hurry = asyncio.Event()
         self._error: BaseException | None = None
         self._since, self._earlier = monotonic(), self.spent.seconds
@@ -131,7 +133,7 @@ class RunWriter:
         self._state = state
         spent = self.spent
         state.attempts, state.amount, state.tokens = spent.attempts, spent.amount, spent.tokens
-        state.publisher.count = max(self._seq, spent.events)
+        state.publisher.count = max(self._seq, spent.events) if self._terse else self._seq
         state.publisher.log = self.tell
         state.on_status = self.say
         self._on_news = on_news
@@ -180,12 +182,20 @@ class RunWriter:
         if self._error is not None:
             raise self._error
 
-    async def give_back(self, due_in: float) -> None:
-        """Write nothing more, and let others have the run in `due_in` seconds."""
+    async def give_back(self, due_in: float, *, lost: bool = False) -> None:
+        """Let others have the run in `due_in` seconds, and tell what happened until now, unless it is `lost` anyway."""
         self._task.cancel()
         self._keeper.drop(self.hold)
         self._count()
-        update = Update(then=Released(due_in, self.granted.told), keep=self.spent.packed(), progress=self._progress)
+        while not self._queue.empty():
+            self._storing.append(self._queue.get_nowait())
+        update = Update(
+            events=[] if lost else [item for item in self._storing if isinstance(item, Change)],
+            after=self._seq,  # of those that may have been stored a moment ago nothing is stored twice
+            then=Released(due_in, self.granted.told),
+            keep=self.spent.packed(),
+            progress=self._progress,
+        )
         with suppress(StorageError, TimeoutError):  # then the lease runs out
             async with asyncio.timeout(HAND_BACK):
                 await self._live.update(self._run_id, self.token, update)
@@ -207,13 +217,14 @@ class RunWriter:
         ended = False
         try:
             while not ended:
-                items = [await self._queue.get()]
+                self._storing = items = [await self._queue.get()]
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LINGER):
                         await self._hurry.wait()
                 while not self._queue.empty() and len(items) < TOGETHER:
                     items.append(self._queue.get_nowait())
                 ended = await self._store(items)
+                self._storing = []
         except (Fenced, LeaseLost):
             self._error = LeaseLost(self._run_id)
             self.hold.hear("lost")

@@ -20,6 +20,7 @@ from planner.execution.outcome import StepOutcome, UndoOutcome
 from planner.execution.secrets import error_text
 from planner.execution.state import RunState
 from planner.plan import PlanStep
+from storage.errors import StorageError
 
 PLAIN_RETRY = RetryPolicy(max_attempts=3, initial_interval=0.2, jitter=False, retry_on=Exception)
 """For an undo that is a plain function."""
@@ -155,6 +156,8 @@ class _Undo:
         except GraphBubbleUp:
             error = NotUndone(f"{self.action.name} asks a person, which nobody can answer during compensation")
             return _failure(state, step_id, error, self.attempts)
+        except StorageError:
+            raise  # resuming the run mends it
         except Exception as error:  # noqa: BLE001 - whatever an undo raises is recorded, and stops no other
             if state.broken is not None:
                 raise state.broken from None

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from planner.context import RequestIdentity
-from planner.errors import MissingSecrets, RunNotFound, UnknownAction
+from planner.errors import LeaseLost, MissingSecrets, RunHeld, RunNotFound, UnknownAction
 from planner.execution import RunRecord, Runs
 from planner.execution.executor import PlanExecutor
 from planner.execution.outcome import ExecutionResult, PendingInterrupt
@@ -124,10 +124,13 @@ class RunAccess:
         record = await self.any(run_id)
         if record is None:
             raise RunNotFound(run_id)
-        try:
-            return await self.executor.execute(await self.request(record))
-        except (MissingSecrets, StorageError, UnknownAction):
-            return result_of_record(record)
+        while True:
+            try:
+                return await self.executor.execute(await self.request(record))
+            except LeaseLost:
+                continue  # this process had lost the run to whoever ended it, and was still letting go of it
+            except (MissingSecrets, RunHeld, StorageError, UnknownAction):
+                return result_of_record(record)
 
     async def _secret(self, name: str, record: RunRecord) -> SecretStr | None:
         answer = None if self._secrets is None else self._secrets(name, record)

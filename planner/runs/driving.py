@@ -122,7 +122,7 @@ class Driver:
             if found is not None:
                 return found
         here = self.here if here is None else here
-        while here:
+        while here and not self.closing:
             try:
                 heard("running")
                 joined, active = active, None
@@ -164,6 +164,10 @@ class Driver:
         except LeaseLost:
             self.lost += first and not self.closing
             raise
+        except (Exception, asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # what no action should raise breaks the run, and not whoever waits for it
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
         self.ended[result.status] += first
         return result
 

@@ -192,7 +192,7 @@ class BackgroundExecutionHandle:
         except asyncio.CancelledError:  # the event loop closes, or somebody cancelled the task itself
             await self._complete(told(self.id, self.plan_id, "cancelled", "the task was cancelled"))
             raise
-        except Exception as error:  # a store that failed: whoever waits has to hear of it
+        except BaseException as error:  # a store that failed, or what no action should raise: its caller has to hear
             logger.exception("background run %s cannot be followed", self.id)
             self.error = error
             result = told(self.id, self.plan_id, "failed", f"{type(error).__name__}: {error}")

@@ -27,9 +27,9 @@ async def give_answer(
     """
     record = await access.record(run_id, identity)
     asked = open_questions(record)
-    if not asked:
-        raise _not_asking(record)
-    ids = [one.id for one in asked]
+    if not asked or question in record.answers:
+        raise _not_asking(record, question)
+    ids = [f"{one.id} (step {one.step_id!r})" for one in asked]
     if question is None and len(asked) > 1:
         raise UnknownQuestion("", ids)
     found = next((one for one in asked if question in (None, one.id)), None)
@@ -72,13 +72,13 @@ async def _tell(
     said = answer_field(check_answer(question, value), access.stores.codec)
     if await access.stores.live.tell(record.id, f"{ANSWER}{question.id}", said, at_most=WHILE):
         return
-    now = await access.record(record.id, identity)
-    if question.id in now.answers:
-        raise NotWaiting(record.id, f"{question.id!r} has been answered already, and the first answer counts")
-    raise _not_asking(now)
+    raise _not_asking(await access.record(record.id, identity), question.id)
 
 
-def _not_asking(record: RunRecord) -> RunEnded | NotWaiting:
+def _not_asking(record: RunRecord, question: str | None = None) -> RunEnded | NotWaiting:
+    """Say why a question cannot be answered now; without an id, any of them."""
     if record.ended:
         return RunEnded(record.id, record.status)
+    if question in record.answers or (question is None and record.status == "waiting"):
+        return NotWaiting(record.id, "it has been answered already, and the first answer counts")
     return NotWaiting(record.id, record.status)

@@ -64,7 +64,7 @@ PARTITIONS = 64
 """Fixed: another number would put every owner elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # without a hash over its fields, which each cached name would need
 class Keys:
     """Names of keys below one prefix."""
 

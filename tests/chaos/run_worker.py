@@ -51,7 +51,7 @@ async def do(planner: "NodePlanner", command: dict[str, Any]) -> object:
     run = command.get("run", "")
     match command["do"]:
         case "submit":
-            plan, inputs = PLAN, {"n": command["n"], "run": run, "work": command["work"]}
+            plan, inputs = PLAN, {"n": command["n"], "run": run, "work": command.get("work")}
             if command["n"] is None:
                 plan, inputs = HOLDING, {}
             await planner.execute_background(plan, user_inputs=inputs, exec_id=run, on_complete=command["target"])

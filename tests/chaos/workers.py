@@ -61,7 +61,8 @@ class Worker:
                 )
                 await self._read(self._process)
                 code = await self._process.wait()
-                if code != -signal.SIGKILL and not (self._told_to_end and code == 0):
+                as_told = self._told_to_end and code in {0, -signal.SIGTERM}  # the latter before it was ready
+                if code != -signal.SIGKILL and not as_told:
                     self._complain(f"a worker ended by itself, with {code}")
                 if self._told_to_end and self.leaving:
                     return

@@ -20,9 +20,18 @@ PROMISED = {
         "KeyError",
         "succeeded",
     ],
+    "03_background_runs": [
+        "waiting for ['parcel']",
+        "gift-for-ada waiting",
+        "parcel asks: May send_parcel run?",
+        "called back: succeeded",
+        "cancelled {'frame': 'undone'}",
+        "failed at address with KeyError: 'Grace'",
+        "returned a small frame\nbought a small frame\nsent a parcel to 1 Mill Lane\n",
+    ],
 }
 """What the text of a notebook says, as its cells print it."""
-DRAWN = {"01_first_plan"}
+DRAWN = {"01_first_plan", "03_background_runs"}
 """Notebooks that draw a plan."""
 SOCKETS = "goalgraph-"
 """The folder of this user for the sockets of private redis-servers; it stays."""

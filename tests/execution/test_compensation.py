@@ -16,7 +16,7 @@ from planner.execution import RunRequest
 from planner.execution.outcome import RunStatus
 from planner.execution.state import RunState
 from planner.limits import Limits
-from tests.support.ledger import CHAIN, Ledger, cancelled_at_once, statuses, step
+from tests.support.ledger import CHAIN, Crash, Ledger, cancelled_at_once, statuses, step
 from tests.support.running import Runner, make_plan
 
 
@@ -193,10 +193,6 @@ async def test_a_deadline_and_a_budget_are_undone_like_a_failure() -> None:
 
 async def test_a_step_that_was_in_flight_at_a_crash_is_not_known_when_it_does_not_run_again() -> None:
     """Rule 3: that it was about to be called is stored before the call."""
-
-    class Crash(BaseException):
-        pass
-
     asked: list[str] = []
 
     def undo(outcome: str) -> None:
@@ -283,9 +279,6 @@ async def test_a_run_resumed_during_compensation_keeps_its_reason_and_its_identi
     """The decision is stored before the first undo: what is resumed without the cancel is cancelled all the same."""
     ledger, saver, started = Ledger(), InMemorySaver(), asyncio.Event()
 
-    class Crash(BaseException):
-        pass
-
     @action
     async def slow(uses: list[str]) -> str:
         started.set()
@@ -348,10 +341,6 @@ async def test_independent_steps_go_on_before_anything_is_undone() -> None:
 
 async def test_repeating_the_undos_is_as_durable_as_the_undos_were() -> None:
     """What this attempt has undone before a crash is not undone once more; nor is a step called."""
-
-    class Crash(BaseException):
-        pass
-
     ledger, saver = Ledger(), InMemorySaver()
     ledger.broken = {"a", "b"}
     await Runner(*ledger.actions(), saver=saver).run(CHAIN)

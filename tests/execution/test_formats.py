@@ -1,22 +1,27 @@
 """What is stored has a version, and these snapshots: a change here needs a migration."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from pydantic import SecretStr
 
-from planner.catalog import ActionCatalog, action
-from planner.context import RunContext
-from planner.execution import PlanExecutor, RunRequest, StepOutcome
+from planner.catalog import ActionCatalog, Codecs, action
+from planner.catalog.values import Codec
+from planner.context import RequestIdentity, RunContext
+from planner.execution import PlanExecutor, RunRequest, RunStores, StepOutcome
 from planner.execution.history import Start
 from planner.execution.outcome import UndoOutcome
+from planner.execution.recorded import read_request, request_field
+from planner.execution.run_fields import answer_field, callback_failed
 from planner.execution.run_records import read_event, read_run
 from planner.plan import CandidatePlan
-from storage.errors import CorruptRecord
-from storage.memory import MemoryRecords
+from storage.errors import CorruptRecord, NewerRecord
+from storage.memory import MemoryBlobStore, MemoryRecords
+from storage.memory_runs import MemoryRuns
 from storage.records import Entry, Value
 from storage.serde import ValueCodec, strict_serializer
 from tests.support.running import Runner, make_plan
@@ -149,13 +154,14 @@ async def test_what_a_saver_holds_of_a_finished_run() -> None:
 
 
 async def test_what_is_stored_of_a_run() -> None:
-    """Columns without a user's words, and two fields."""
+    """Columns without a user's words, and three fields."""
     run, _ = await _recorded()
 
     times = {"started_at": run.columns["started_at"], "finished_at": run.columns["finished_at"]}
     assert {
-        **dict.fromkeys(("session_id", "agent_id", "app_id", "origin", "parent", "error_type"), ""),
+        **dict.fromkeys(("session_id", "agent_id", "app_id", "origin", "parent", "error_type", "reason"), ""),
         **times,
+        "attempt": "1",
         "status": "succeeded",
         "plan_id": RUN_PLAN.id,
         "user_id": "local",
@@ -172,12 +178,74 @@ async def test_what_is_stored_of_a_run() -> None:
         "left_out": {},
         "tags": [],
     } == CODEC.load(run.fields["start"], "")
+    assert {
+        "v": 1,
+        "aside": {},
+        "values": {},
+        "missing": [],
+        "roles": ["admin"],
+        "client_id": None,
+        "mode": "local",
+        "stop_on_failure": True,
+        "on_failure": "compensate",
+        "on_cancel": "compensate",
+        "max_replans": 2,
+        "undo_again": False,
+    } == CODEC.load(run.fields["request"], "")
+    assert {"start", "request", "result"} == run.fields.keys()
     result = CODEC.load(run.fields["result"], "")
     step = result.pop("steps")["s"]
     assert {"v": 1, "outputs": {"result": 2}, "left_out": {}, "errors": [], "questions": []} == result
     assert ["attempts", "finished_at", "started_at", "status"] == sorted(step)
     assert {"steps": 1, "attempts": 1} == {name: run.counters[name] for name in ("steps", "attempts")}
     assert {"steps", "attempts", "seconds"} == run.counters.keys()
+
+
+async def test_what_is_stored_of_inputs_that_are_no_text_of_a_record() -> None:
+    """Large ones and those with a codec are in the blob store; secrets and what is no data are named."""
+    codecs, blobs = Codecs(), MemoryBlobStore()
+    codecs.add(Codec(Point, lambda point: point.name.encode(), lambda content: Point(content.decode())))
+    given = {"large": "x" * 300, "here": [1, Point("a")], "key": SecretStr("swordfish"), "live": object()}
+    request = RunRequest(plan=RUN_PLAN, user_inputs=given, context=RunContext(run_id="r"))
+
+    document = CODEC.load(await request_field(request, codecs, blobs, 200, CODEC), "")
+
+    assert ["key", "live"] == document["missing"]
+    assert {"large": None, "here": [1, None]} == document["values"]
+    assert {"large": [[]], "here": [[1]]} == {
+        name: [part[0] for part in parts] for name, parts in document["aside"].items()
+    }
+    assert {"large": "", "here": f"{__name__}.Point"} == {
+        name: parts[0][2] for name, parts in document["aside"].items()
+    }
+
+
+async def test_what_is_stored_of_an_answer_and_of_a_callback_that_failed() -> None:
+    """Fields of their own beside the others, so that they do not overwrite what the run's writer says."""
+    run, _ = await _recorded()
+    failed = callback_failed("run-1", ValueError("no"), CODEC)
+    assert ({"v": 1, "error": "ValueError: no"}, "exist") == (CODEC.load(failed.fields["callback"], ""), failed.must)
+    answer = answer_field({"approve": True, "reason": ""}, CODEC)
+    assert {"v": 1, "value": {"approve": True, "reason": ""}} == CODEC.load(answer, "")
+
+    read = read_run(replace(run, fields={**run.fields, **failed.fields, "answer:q1": answer}), CODEC)
+
+    assert ("ValueError: no", {"q1": {"approve": True, "reason": ""}}) == (read.callback_error, read.answers)
+
+
+async def test_a_run_of_an_earlier_version_can_be_read_and_run() -> None:
+    """Its record has neither the columns nor the field that came later."""
+    run, _ = await _recorded()
+    columns = {name: fact for name, fact in run.columns.items() if name not in ("reason", "attempt")}
+    fields = {name: field for name, field in run.fields.items() if name != "request"}
+
+    read = read_run(replace(run, columns=columns, fields=fields), CODEC)
+    request = await read_request(read, {}, MemoryBlobStore(), Codecs())
+
+    assert (1, None, None, {}) == (read.attempt, read.reason, read.callback_error, read.answers)
+    assert (RUN_PLAN.id, {"n": 1}, "keep", 1) == (
+        request.plan.id, request.user_inputs, request.on_failure, request.attempt,
+    )  # fmt: skip
 
 
 async def test_what_is_stored_of_an_event() -> None:
@@ -199,16 +267,22 @@ async def test_what_is_stored_of_an_event() -> None:
 
 
 async def test_a_run_of_another_version_is_refused() -> None:
-    """Corrupt is never absent: the error names the record."""
+    """Corrupt is never absent: the error names the record. One of a newer version is for somebody newer."""
     run, events = await _recorded()
-    newer = CODEC.dump({"v": 2})
 
+    with pytest.raises(NewerRecord, match=r"'run run-1'.*newer version"):
+        read_run(replace(run, fields={"start": CODEC.dump({"v": 2})}), CODEC)
     with pytest.raises(CorruptRecord, match=r"'run run-1'.*another version"):
-        read_run(replace(run, fields={"start": newer}), CODEC)
+        read_run(replace(run, fields={"start": CODEC.dump({"v": 0})}), CODEC)
     with pytest.raises(CorruptRecord, match=r"event 1 of run run-1, field .event."):
         read_event(replace(events[0], fields={"event": Value("msgpack", b"\xc1")}), CODEC)
     with pytest.raises(CorruptRecord, match="run-1"):
         read_run(replace(run, columns={}), CODEC)
+
+
+@dataclass(frozen=True)
+class Point:
+    name: str
 
 
 @action
@@ -222,8 +296,10 @@ RUN_PLAN = make_plan({"id": "s", "action": "add", "inputs": {"a": "${user.n}"}})
 async def _recorded() -> tuple[Entry, Sequence[Entry]]:
     """Run a small plan; return what is stored of it."""
     records = MemoryRecords()
-    request = RunRequest(plan=RUN_PLAN, user_inputs={"n": 1}, context=RunContext(run_id="run-1"))
-    await PlanExecutor(ActionCatalog([add]), records=records).execute(request)
+    context = RunContext(run_id="run-1", identity=RequestIdentity(roles=["admin"]))
+    request = RunRequest(plan=RUN_PLAN, user_inputs={"n": 1}, context=context)
+    stores = RunStores(records=records, live=MemoryRuns(records))
+    await PlanExecutor(ActionCatalog([add]), stores=stores).execute(request)
     run = await records.latest("run", "run-1")
     assert run is not None
     return run, await records.read("event", "run-1")

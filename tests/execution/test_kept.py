@@ -9,6 +9,7 @@ from planner.execution import StepOutcome
 from planner.execution.kept import kept_from
 from planner.limits import Limits
 from storage.memory import MemoryBlobStore
+from tests.support.ledger import Crash
 from tests.support.running import Runner, make_plan
 
 
@@ -187,9 +188,6 @@ async def test_a_later_attempt_that_is_resumed_goes_on_with_it() -> None:
     world = World()
     await world.runner().run(PLAN, user_inputs={"name": "x"}, on_failure="keep")
     kept = await world.kept()
-
-    class Crash(BaseException):
-        pass
 
     @action
     async def fail(text: str) -> str:

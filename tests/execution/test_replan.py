@@ -15,6 +15,7 @@ from planner.drafting.scripted import ScriptedModel
 from planner.execution import ExecutionResult
 from planner.plan import CandidatePlan
 from planner.plan.replanning import ReplanRequest
+from tests.support.ledger import Crash
 from tests.support.running import Runner, make_plan
 
 called: list[str] = []
@@ -197,9 +198,6 @@ async def test_a_run_that_has_ended_is_read_back_with_its_last_plan() -> None:
 async def test_a_resumed_run_goes_on_with_the_plan_that_was_stored() -> None:
     """It does not ask again, and calls nothing twice that had finished."""
     saver = InMemorySaver()
-
-    class Crash(BaseException):
-        pass
 
     @action(name="report")
     async def dies(text: str) -> str:

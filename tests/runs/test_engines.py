@@ -3,21 +3,27 @@
 import asyncio
 import json
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable
 from os import kill
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
+from dramatiq import ConsumerThread, WorkerThread
+from dramatiq import broker as dramatiq_broker
+from dramatiq.worker import CONSUMER_RESTART_DELAY_SECS
 from redis import Redis
 from redis.exceptions import RedisError
 
-from goalgraph.workers import DramatiqEngine, next_database
+from goalgraph.settings import Settings
+from goalgraph.workers import DramatiqEngine, next_database, open_engine
 from goalgraph.workers import queue as run_queue
 from planner.catalog import action
-from planner.runs import ExecutionEngine, LocalEngine, RunPolicy
+from planner.plan import CandidatePlan
+from planner.runs import BackgroundExecutionHandle, ExecutionEngine, LocalEngine, RunPolicy, RunService
 from storage.errors import StorageRefused
 from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
@@ -110,7 +116,6 @@ async def test_a_delay_is_waited_for(new_engine: NewEngine) -> None:
     await engine.submit("now")
 
     await advanced.sees("now", "later")
-    assert advanced.runs == ["now", "later"]
     assert monotonic() - began >= 0.29
 
 
@@ -165,10 +170,17 @@ async def name_it(name: str) -> str:
 PLAN = make_plan({"id": "a", "action": "name_it", "inputs": {"name": "it"}})
 
 
+async def submitted(service: RunService, plan: CandidatePlan) -> BackgroundExecutionHandle:
+    """Record a run and have somebody woken up for it, also where the engine would advance it here."""
+    await service.log.submit(request_of(plan))
+    await service.engine.submit("r")
+    return await service.get("r", LOCAL)
+
+
 async def test_a_run_that_was_submitted_before_anybody_listened_is_taken_up(new_engine: NewEngine) -> None:
     stores = memory_stores()
     async with open_service(name_it, stores=stores, engine=new_engine(), policy=SUBMITTING) as submitting:
-        handle = await submitting.start(request_of(PLAN))
+        handle = await submitted(submitting, PLAN)
         async with open_service(name_it, stores=stores, engine=new_engine()) as working:
             await working.open()
             result = await handle.wait()
@@ -188,7 +200,7 @@ async def test_a_run_that_is_submitted_a_hundred_times_has_one_owner(new_engine:
 
     stores, plan = memory_stores(), make_plan({"id": "a", "action": "wait_here"})
     async with open_service(wait_here, stores=stores, engine=new_engine(), policy=SUBMITTING) as submitting:
-        handle = await submitting.start(request_of(plan))
+        handle = await submitted(submitting, plan)
         async with (
             open_service(wait_here, stores=stores, engine=new_engine()) as one,
             open_service(wait_here, stores=stores, engine=new_engine()) as other,
@@ -238,7 +250,7 @@ async def test_runs_go_on_while_the_queue_is_away(new_queue_engine: Callable[...
 
 
 async def test_a_worker_that_is_closed_leaves_messages_to_others(
-    new_queue_engine: Callable[..., DramatiqEngine],
+    new_queue_engine: Callable[..., DramatiqEngine], url: str
 ) -> None:
     """Also while its own runs use up their grace."""
     begun, stores = asyncio.Event(), memory_stores()
@@ -264,6 +276,7 @@ async def test_a_worker_that_is_closed_leaves_messages_to_others(
             await asyncio.wait({closing}, timeout=0.2)
             handle = await submitting.start(request_of(plans[1], "second"))
             await closing
+        assert len(messages(submitting.engine, url)) == 1
         async with open_service(hold, stores=stores, engine=new_queue_engine(), policy=policy) as second:
             await second.open()
             assert (await handle.wait()).status == "succeeded"
@@ -276,14 +289,31 @@ async def test_a_worker_that_is_closed_leaves_messages_to_others(
 async def test_a_message_carries_one_run_id_and_nothing_else(
     new_queue_engine: Callable[..., DramatiqEngine], url: str
 ) -> None:
-    await new_queue_engine().submit("one")
+    engine = new_queue_engine()
+    await engine.submit("one")
 
-    with Redis.from_url(url) as client:
-        [(_, message)] = messages(client).items()
-
+    [message] = messages(engine, url)
     assert json.loads(message)["args"] == ["one"]
     assert json.loads(message)["kwargs"] == {}
     assert set(json.loads(message)["options"]) == {"redis_message_id"}
+
+
+async def test_a_process_that_only_submits_reads_nothing(new_queue_engine: Callable[..., DramatiqEngine]) -> None:
+    before = set(threading.enumerate())
+
+    await new_queue_engine().submit("one")
+
+    assert not [one for one in set(threading.enumerate()) - before if isinstance(one, ConsumerThread | WorkerThread)]
+    assert dramatiq_broker.global_broker is None
+
+
+async def test_the_private_server_of_a_data_directory_has_the_queue_as_well(tmp_path: Path) -> None:
+    advanced, settings = Advanced(), Settings(data_dir=tmp_path / "data")
+    async with open_engine(settings) as working, open_engine(settings) as submitter:
+        await working.start(advanced)
+        await submitter.submit("one")
+        await advanced.sees("one")
+        await asyncio.gather(working.stop(), submitter.stop())
 
 
 def hostile(name: str) -> list[bytes]:
@@ -316,7 +346,7 @@ async def test_garbage_in_the_queue_stops_nobody(new_queue_engine: Callable[...,
     engine, advanced = new_queue_engine(threads=2), Advanced()
     await engine.submit("first")
     with Redis.from_url(url) as client:
-        [queue] = [key.decode() for key in client.scan_iter("*:runs", _type="list")]
+        queue = f"{engine.queue}:runs"
         bad = hostile("x")
         for number, message in enumerate(bad * 3):
             client.hset(f"{queue}.msgs", f"bad {number}", message)
@@ -331,7 +361,9 @@ async def test_garbage_in_the_queue_stops_nobody(new_queue_engine: Callable[...,
     began = monotonic()
     await eventually(last_came, "advancing what came after the garbage")
     assert set(advanced.runs) <= {"first", "last", "r"}
-    assert monotonic() - began < 1.0, "a message that cannot be read makes the reader start anew"
+    assert monotonic() - began < CONSUMER_RESTART_DELAY_SECS, (
+        "a message that cannot be read makes the reader start anew"
+    )
 
 
 async def test_a_full_process_leaves_messages_to_others_and_sends_on_what_it_held(
@@ -428,9 +460,9 @@ def test_the_queue_of_a_cluster_has_to_be_named() -> None:
         next_database("redis+cluster://host:7000")
 
 
-def messages(client: Any) -> dict[bytes, bytes]:
-    [key] = client.scan_iter("*:runs.msgs")
-    return client.hgetall(key)
+def messages(engine: Any, url: str) -> list[bytes]:
+    with Redis.from_url(url) as client:
+        return cast("list[bytes]", client.hvals(f"{engine.queue}:runs.msgs"))
 
 
 def flush(url: str) -> None:

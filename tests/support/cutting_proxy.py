@@ -40,6 +40,11 @@ class CuttingProxy:
         login, at, _ = self._target.netloc.rpartition("@")
         return urlunsplit(self._target._replace(netloc=f"{login}{at}127.0.0.1:{self._port}"))
 
+    def redirect(self, url: str) -> None:
+        """Lead to another server from now on."""
+        self._target = urlsplit(url)
+        self.cut()
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self._port = self._server.sockets[0].getsockname()[1]

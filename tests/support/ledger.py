@@ -8,7 +8,12 @@ from langgraph.types import RetryPolicy
 from planner.catalog import ActionContext, action
 from planner.execution import ExecutionResult
 from planner.plan import CandidatePlan
+from storage.errors import StorageError
 from tests.support.running import Runner, make_plan
+
+
+class Crash(StorageError):
+    """Ends a run in this process, as the loss of its store does: of what raises it nothing is recorded."""
 
 
 class Ledger:
