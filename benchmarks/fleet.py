@@ -5,20 +5,17 @@ import gc
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import Unmeasured
 from benchmarks.run_systems import SYSTEMS
+from benchmarks.three_steps import ARRIVED
 from benchmarks.worker import Worker
 
 POLL = 0.01
 """Seconds."""
-Note = Callable[[str], Callable[[], None]]
-"""Called when a run is taken up; what it returns is called when it has ended."""
-Serve = Callable[[Note], AbstractAsyncContextManager[None]]
-"""Takes runs up for as long as it is open."""
 
 
 def serve(system: str, place: str, name: str, slots: int) -> dict[str, Any]:
@@ -29,10 +26,12 @@ def serve(system: str, place: str, name: str, slots: int) -> dict[str, Any]:
 async def _serve(system: str, place: Path, name: str, slots: int) -> dict[str, Any]:
     began: list[float] = []
     ended: list[float] = []
+    arrived: dict[str, float] = {}
     sign = os.open(place / f"ended-{name}", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 
-    def note(_: str) -> Callable[[], None]:
+    def note(run_id: str) -> Callable[[], None]:
         began.append(time.time())
+        ARRIVED.set(lambda: arrived.setdefault(run_id, time.time()))
 
         def over() -> None:
             ended.append(time.time())
@@ -50,7 +49,8 @@ async def _serve(system: str, place: Path, name: str, slots: int) -> dict[str, A
                 await seen(place / "stop")
     finally:
         os.close(sign)
-    return {"began": min(began, default=0.0), "ended": max(ended, default=0.0), "runs": len(ended)}
+    facts = {"began": min(began, default=0.0), "ended": max(ended, default=0.0), "runs": len(ended)}
+    return {**facts, "arrived": arrived}
 
 
 async def seen(path: Path) -> None:

@@ -30,7 +30,9 @@ SWEEP = 0.05
 WARM = 10
 """Runs before the measurement."""
 Note = Callable[[str], Callable[[], None]]
+"""Called when a run is taken up; what it returns is called when it has ended."""
 Serve = Callable[[Note], AbstractAsyncContextManager[None]]
+"""Takes runs up for as long as it is open."""
 Submit = Callable[[str], Any]
 
 

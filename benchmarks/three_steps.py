@@ -1,15 +1,21 @@
 """Three steps that do nothing, one after the other: as a plan, and as a LangGraph graph."""
 
 import importlib
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, TypedDict
 
 from planner.catalog import ActionCatalog, action
 from planner.plan import CandidatePlan
 
+ARRIVED: ContextVar[Callable[[], None]] = ContextVar("arrived", default=lambda: None)
+"""Called by the first step of a run."""
+
 
 @action
 async def first(value: int) -> int:
     """Count one up."""
+    ARRIVED.get()()
     return value + 1
 
 
@@ -54,7 +60,9 @@ def graph(saver: Any = None) -> Any:
     before = graphs.START
     for name in ("a", "b", "c"):
 
-        async def node(state: Count) -> Count:
+        async def node(state: Count, name: str = name) -> Count:
+            if name == "a":
+                ARRIVED.get()()
             return {"value": state["value"] + 1}
 
         builder.add_node(name, node)

@@ -20,6 +20,7 @@ PlannerError
 ├── MissingSecrets (LookupError)                a run needs inputs again that its record does not hold
 ├── CallbackTimeout (TimeoutError)              an `on_complete` of this process took too long
 ├── RunEnded (RuntimeError)                     what is asked makes sense for a live run only
+├── RunCompensating (RuntimeError)              a run that is being undone is not stopped
 ├── RunNotEnded (RuntimeError)                  what is asked makes sense only once the run has ended
 ├── UnknownQuestion (KeyError, ValueError)      an answer is given to what a run does not ask
 ├── InvalidAnswer (ValueError)                  an answer is not what was asked for
@@ -191,6 +192,14 @@ class RunEnded(PlannerError, RuntimeError):
         super().__init__(f"run {run_id!r} has ended ({status}); {more}")
         self.run_id = run_id
         self.status = status
+
+
+class RunCompensating(PlannerError, RuntimeError):
+    """The run has failed or was cancelled, and what it had done is being undone; that is not stopped half-way."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id!r} is ending: what it had done is being undone, which is not stopped half-way")
+        self.run_id = run_id
 
 
 class RunNotEnded(PlannerError, RuntimeError):

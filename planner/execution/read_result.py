@@ -27,6 +27,7 @@ def result_of_record(record: RunRecord) -> ExecutionResult:
         run_id=record.id,
         plan_id=record.plan_id,
         usage=record.usage,
+        compensation=record.compensation,
         interrupts=[question for question in asked if question.id not in record.answers] if not record.ended else (),
         tags=tuple(record.tags),
     )

@@ -59,9 +59,7 @@ def start_field(request: RunRequest, largest: int, codec: ValueCodec) -> Value:
     return _dump(codec, {"v": VERSION, **told, "tags": list(request.context.tags)})
 
 
-def result_field(
-    result: ExecutionResult, secrets: Mapping[str, str], largest: int, codec: ValueCodec
-) -> Value:
+def result_field(result: ExecutionResult, secrets: Mapping[str, str], largest: int, codec: ValueCodec) -> Value:
     """Write what became of a run; outputs of more than `largest` bytes are named only."""
     outputs, left_out = _fitting(result.outputs, "outputs", largest)
     questions = [{"id": one.id, "step_id": one.step_id, "value": _plain(one.value)} for one in result.interrupts]
@@ -71,6 +69,7 @@ def result_field(
         "errors": [event.error for event in result.errors if event.error and event.step_id is None],
         "questions": questions,
         "steps": {step_id: _step(outcome) for step_id, outcome in result.outcomes.items()},
+        "compensation": [undo.to_record() for undo in result.compensation.values()],
     }
     return _dump(codec, {"v": VERSION, **without(document, secrets)})
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Literal, cast
 
 from planner.events import ExecutionPhase
-from planner.execution.outcome import RunStatus, RunUsage, StepStatus
+from planner.execution.outcome import RunStatus, RunUsage, StepStatus, UndoOutcome
 from storage.errors import CorruptRecord, NewerRecord
 from storage.records import Entry
 from storage.runs import ENDS
@@ -84,6 +84,8 @@ class RunRecord:
     """What a waiting run asks: `id`, `step_id`, `value`."""
     steps: Mapping[str, StepState] = field(default_factory=dict[str, StepState])
     """By step, once the run has ended or waits."""
+    compensation: Mapping[str, UndoOutcome] = field(default_factory=dict[str, UndoOutcome])
+    """By step: what became of its effect, when the run was undone."""
     usage: RunUsage = field(default_factory=RunUsage)
     """Of all executions of the run together."""
     answers: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -159,6 +161,7 @@ def read_run(entry: Entry, codec: ValueCodec) -> RunRecord:
             answers=read_answers(entry, codec),
             request=_load(entry, "request", codec, key),
             steps={step_id: StepState(**step) for step_id, step in result.get("steps", {}).items()},
+            compensation={one["step_id"]: UndoOutcome.from_record(one) for one in result.get("compensation", ())},
             usage=RunUsage(
                 steps=int(counters.get("steps", 0)),
                 attempts=int(counters.get("attempts", 0)),

@@ -17,9 +17,7 @@ from planner.execution.outcome import (
     StepOutcome,
     UndoOutcome,
 )
-from planner.execution.people import read_question
 from planner.execution.request import RunRequest
-from planner.execution.run_records import RunRecord
 from planner.execution.state import RunState
 from planner.plan import CandidatePlan, ValidationResult
 from planner.plan.bindings import references_in
@@ -117,25 +115,6 @@ def not_advanced(
         plan_id=request.plan.id,
         validation=validation,
         tags=request.context.tags,
-    )
-
-
-def result_of_record(record: RunRecord) -> ExecutionResult:
-    """Return what the record of a run tells of it, for whoever cannot read its checkpoints; no outputs of steps."""
-    errors = [
-        ExecutionEvent("cancelled" if record.status == "cancelled" else "failure", error=error, run_id=record.id)
-        for error in record.errors
-    ]
-    return ExecutionResult(
-        ok=record.status == "succeeded",
-        outputs=dict(record.outputs),
-        errors=errors,
-        status=record.status,
-        run_id=record.id,
-        plan_id=record.plan_id,
-        usage=record.usage,
-        interrupts=[read_question(one["id"], one["value"], one["step_id"]) for one in record.questions],
-        tags=record.tags,
     )
 
 

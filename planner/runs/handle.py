@@ -79,7 +79,7 @@ class BackgroundExecutionHandle:
         Returns:
             Whether the run was still going on. `wait()` returns what became of it, which may still be a success.
         """
-        if self.done() or self._status in ENDS:
+        if self.done() or self._status in ENDS or self._status == "compensating":
             return False
         self._service.stop(self.id, self._identity)
         return True
@@ -205,9 +205,9 @@ class BackgroundExecutionHandle:
         waited = False
         while result is None or result.status not in ENDS:
             if self._request is None:
-                result = await driver.follow(self.id, self._identity, self._heard)
+                result = await driver.follow(self.id, self._identity, self.heard)
             else:
-                result = await driver.settle(self._request, active, again=waited, patient=True, heard=self._heard)
+                result = await driver.settle(self._request, active, again=waited, patient=True, heard=self.heard)
             active, waited = None, True
             self._status, self._result = result.status, result
             if result.status != "waiting":
@@ -217,7 +217,8 @@ class BackgroundExecutionHandle:
             self._settled.clear()
         return result
 
-    def _heard(self, status: RunStatus) -> None:
+    def heard(self, status: RunStatus) -> None:
+        """Take note of a status of the run."""
         self._status = status
 
     async def _complete(self, result: ExecutionResult) -> None:

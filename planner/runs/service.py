@@ -203,8 +203,11 @@ class RunService:
                 begun = await self._executor.begin(request, calls)
             except RunHeld:
                 begun = None
-            if not (isinstance(begun, Active) and begun.request is request and begun.new):
+            mine = isinstance(begun, Active) and begun.request is request
+            if not (mine and begun.new):
                 await self._call_back(request.context.run_id, calls)
+            if isinstance(begun, Active) and not mine and request.on_event is not None:
+                begun = None  # its events go to somebody else's listener
             return self._handle(request, begun)
         refused = await self._executor.check(request)
         if refused is not None:
@@ -248,6 +251,7 @@ class RunService:
         if known is None:
             known = BackgroundExecutionHandle(self, run_id, record.plan_id, identity, record.status)
             self._handles[_key(run_id, identity)] = known
+        known.heard(record.status)
         return known
 
     async def list(self, identity: RequestIdentity, **asked: Any) -> Found[RunRecord]:
@@ -275,11 +279,13 @@ class RunService:
             `ended` when it had not been begun, so that it is over now; otherwise whoever has it stops it.
 
         Raises:
-            RunNotFound: there is no such run for `identity`. RunEnded: it has ended.
+            RunNotFound: there is no such run for `identity`. RunEnded: it has ended. RunCompensating: it is being undone.
         """
         record = await self.access.owned(run_id, identity)
         if record.ended:
             raise RunEnded(run_id, record.status)
+        if record.status == "compensating":
+            raise RunCompensating(run_id)
         answer = await ask_to_stop(self.access, record)
         if answer == "over":
             raise RunEnded(run_id, (await self.access.owned(run_id, identity)).status)
@@ -295,7 +301,7 @@ class RunService:
         async def work() -> None:
             try:
                 await self.cancel(run_id, identity)
-            except (RunEnded, RunNotFound):
+            except (RunEnded, RunCompensating, RunNotFound):
                 return
             except StorageError as error:
                 logger.warning("run %s could not be asked to stop: %s", run_id, error)

@@ -47,6 +47,7 @@ async def planners(
     ):
         await one.execute_background(STILL, exec_id="r")
         await still.reached()
+        await eventually(lambda: phases_of(one, "r", "b"), "that the step works is written")
         yield one, other
 
 
@@ -68,7 +69,7 @@ def token_of(redis: RedisServer) -> int:
         return int(str(found or b"0", "ascii") if isinstance(found, bytes) else 0)
 
 
-async def taken_over(planner: NodePlanner, still: Standstill, *, dead: int = 0) -> None:
+async def taken_over(planner: NodePlanner, still: Standstill) -> None:
     """Release the step in the middle once it is called again, and check that nothing else was."""
     await still.reached(2)
     still.released.set()
@@ -78,7 +79,13 @@ async def taken_over(planner: NodePlanner, still: Standstill, *, dead: int = 0) 
     assert (await phases_of(planner, "r"))[-1] == "success"
     assert (await phases_of(planner, "r")).count("success") == 1
     assert await phases_of(planner, "r", "a") == ["step_start", "step_success"]
-    assert [event.seq for event in await events_of(planner, "r")] == list(range(1, dead + 1 + 10))
+    await numbered(planner)
+
+
+async def numbered(planner: NodePlanner) -> None:
+    """Check that no event is missing or there twice."""
+    numbers = [event.seq for event in await events_of(planner, "r")]
+    assert numbers == list(range(1, len(numbers) + 1))
 
 
 async def test_a_redis_that_is_frozen_for_less_than_a_lease_disturbs_nobody(
@@ -139,7 +146,6 @@ async def test_a_redis_that_lost_everything_gets_the_runs_back_from_the_archive(
 ) -> None:
     """Row 4: what was archived is not repeated, and the token goes on rising."""
     one, other = planners
-    await eventually(lambda: phases_of(one, "r", "b"), "that the step works is written")
     await storage_of(one).flush()
     token = token_of(redis)
     await asyncio.to_thread(lose, redis)
@@ -231,7 +237,6 @@ async def test_a_redis_that_refuses_writes_is_away_and_the_run_has_not_failed(
 async def test_a_run_that_leaves_redis_while_it_works_comes_back(planners: Pair, still: Standstill) -> None:
     """Row 20: its thread, its record and its events are evicted as if they had been idle for long."""
     one, other = planners
-    await eventually(lambda: phases_of(one, "r", "b"), "that the step works is written")
     storage = storage_of(one)
     await storage.flush()
     assert [await evict_record(storage.client, kind, "r") for kind in ("run", "event")] == [True, True]
@@ -241,4 +246,4 @@ async def test_a_run_that_leaves_redis_while_it_works_comes_back(planners: Pair,
 
     assert still.calls == ["a", "b", "c"]
     assert await phases_of(other, "r") == ENDED
-    assert [event.seq for event in await events_of(other, "r")] == list(range(1, 9))
+    await numbered(other)

@@ -22,9 +22,10 @@ ALONE = RunPolicy(sweep=0.05, grace=0.5, survive=False)
 
 
 def memory_stores(records: MemoryRecords | None = None, checkpoints: MemoryCheckpoints | None = None) -> RunStores:
-    """Stores that several services of one test can share; their leases never run out."""
+    """Stores that several services of one test can share."""
     records = records or MemoryRecords()
-    return RunStores(records=records, live=MemoryRuns(records, checkpoints))
+    live = MemoryRuns(records, checkpoints)
+    return RunStores(records=records, live=live, renewer=live.renewer)
 
 
 def new_service(
@@ -37,7 +38,8 @@ def new_service(
     **options: Any,
 ) -> RunService:
     """A service over its own catalog; whoever makes one closes it."""
-    executor = PlanExecutor(ActionCatalog(actions), saver, limits, blobs, stores=stores or memory_stores())
+    stores = stores or memory_stores()
+    executor = PlanExecutor(ActionCatalog(actions), saver, limits, blobs, stores=stores, lease=policy.lease)
     return RunService(executor, policy=policy, **options)
 
 
