@@ -241,7 +241,7 @@ class NotWaiting(PlannerError, ValueError):
     """An answer was given to a run that does not wait for one."""
 
     def __init__(self, run_id: str, status: str) -> None:
-        super().__init__(f"run {run_id!r} waits for no answer ({status})")
+        super().__init__(f"run {run_id!r} takes no such answer now ({status})")
         self.run_id = run_id
         self.status = status
 

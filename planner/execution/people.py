@@ -163,7 +163,13 @@ def check_answer(question: PendingInterrupt, value: Any) -> Any:
         raise InvalidAnswer(question.id, str(error)) from error
     if plain == NOBODY_ANSWERED:
         raise InvalidAnswer(question.id, "only the deadline says that nobody answered")
-    fit(question.id, question.schema, plain, "it")
+    try:
+        fit(question.id, question.schema, plain, "the answer")
+    except InvalidAnswer as error:
+        if question.kind != "approval":
+            raise
+        forms = 'an approval is True, False, or {"approve": …, "reason": …}'
+        raise InvalidAnswer(question.id, forms) from error
     return verdict(plain) if question.kind == "approval" else plain
 
 

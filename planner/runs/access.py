@@ -87,12 +87,19 @@ class RunAccess:
         """Say whether this process can advance a run: it knows its actions, and can read its record."""
         try:
             record = await self.any(run_id)
-            if record is None or record.ended:
-                return record is not None  # one that has ended meanwhile needs only to be let go
-            plan = CandidatePlan.from_dict(record.plan)
-            return all(resolve_step(step, self.executor.catalog).call is not None for step in plan.steps)
-        except (UnknownAction, NewerRecord, CorruptRecord, ValueError):
+        except (NewerRecord, CorruptRecord):
             return False
+        return record is not None and (record.ended or not self.lacks(record))  # one that has ended is only let go
+
+    def lacks(self, record: RunRecord) -> str:
+        """Say which action this process would need to advance a run; empty when it has them all."""
+        try:
+            for step in CandidatePlan.from_dict(record.plan).steps:
+                if (spec := resolve_step(step, self.executor.catalog)).call is None:
+                    return f"{spec.name} cannot be called here"
+        except (UnknownAction, ValueError) as error:
+            return str(error)
+        return ""
 
     async def request(self, record: RunRecord, given: Mapping[str, Any] | None = None) -> RunRequest:
         """Return what a run was started with.

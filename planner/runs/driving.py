@@ -179,7 +179,10 @@ class Driver:
         One that nobody has begun is left to those who look for what is due: it may be a copy.
         """
         record = await self._access.record(run_id, identity)
-        if record.status in ("running", "compensating") and await self._access.is_ours(run_id):
+        lacks = "" if record.ended else self._access.lacks(record)
+        if lacks and self.here:
+            logger.warning("run %s is only followed, it goes on in a process that has its actions: %s", run_id, lacks)
+        if record.status in ("running", "compensating") and not lacks:
             with suppress(MissingSecrets):
                 return await self.settle(await self._access.request(record), patient=True, heard=heard)
         return await self.watch(run_id, heard)
@@ -212,7 +215,7 @@ class Driver:
                 return None
             await asyncio.sleep(min(pause, max(0.0, until - monotonic())))
             pause = min(2 * pause, PAUSES[1])
-        return told(run_id, "", "running", "HandedBack: the planner was closed; the run goes on elsewhere")
+        return handed_back(run_id)
 
     async def _look(
         self, run_id: str, heard: Callable[[RunStatus], None], listener: ExecutionEventCallback | None
@@ -242,6 +245,12 @@ class Driver:
                 logger.info("run %s cannot be followed now: %s", run_id, error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, PAUSES[1])
+
+
+def handed_back(run_id: str, plan_id: str = "") -> ExecutionResult:
+    """Return the result of a run of which nothing more is heard here."""
+    why = "HandedBack: the planner was closed; the run goes on in another process, or when it is opened again"
+    return told(run_id, plan_id, "running", why)
 
 
 def told(run_id: str, plan_id: str, status: RunStatus, error: str) -> ExecutionResult:

@@ -13,7 +13,7 @@ from planner.execution.active import Active
 from planner.execution.bind import fingerprint
 from planner.execution.outcome import PendingInterrupt
 from planner.execution.request import RunRequest
-from planner.runs.driving import told
+from planner.runs.driving import handed_back, told
 from storage.runs import ENDS
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class BackgroundExecutionHandle:
 
     def done(self) -> bool:
         """Whether the run has ended and `on_complete` has been called; in another process, as far as it was heard."""
-        return self._task.done() if self._task is not None else self._status in ENDS
+        return self._status in ENDS and (self._task is None or self._task.done())
 
     def cancelled(self) -> bool:
         """Whether the run ended as cancelled."""
@@ -204,6 +204,8 @@ class BackgroundExecutionHandle:
         active, self._active = self._active, None
         waited = False
         while result is None or result.status not in ENDS:
+            if driver.closing:
+                return handed_back(self.id, self.plan_id)
             if self._request is None:
                 result = await driver.follow(self.id, self._identity, self.heard)
             else:

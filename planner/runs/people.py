@@ -50,7 +50,10 @@ async def give_decision(
 ) -> None:
     """Say what became of a step that was in flight when its process died. Raises: as `give_answer`."""
     record = await access.record(run_id, identity)
+    others = [one for one in open_questions(record) if one.kind != "unknown"]
     asked = [one for one in open_questions(record) if one.kind == "unknown"]
+    if others and not asked:
+        raise NotWaiting(run_id, f"{others[0].step_id!r} asks something that is answered, not decided")
     if not asked:
         raise _not_asking(record)
     found = next((one for one in asked if step_id in (one.step_id, one.id)), None)

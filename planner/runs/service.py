@@ -7,7 +7,7 @@ from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 from planner.context import RequestIdentity
-from planner.errors import RunEnded, RunHeld, RunNotFound
+from planner.errors import RunCompensating, RunEnded, RunHeld, RunNotFound
 from planner.execution import ExecutionResult, Found, RunEvent, RunRecord, RunRequest
 from planner.execution.active import Active
 from planner.execution.executor import PlanExecutor
@@ -279,7 +279,8 @@ class RunService:
             `ended` when it had not been begun, so that it is over now; otherwise whoever has it stops it.
 
         Raises:
-            RunNotFound: there is no such run for `identity`. RunEnded: it has ended. RunCompensating: it is being undone.
+            RunNotFound: there is no such run for `identity`. RunEnded: it has ended.
+            RunCompensating: what it had done is being undone.
         """
         record = await self.access.owned(run_id, identity)
         if record.ended:
