@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,11 @@ async def _serve(system: str, place: Path, name: str, slots: int) -> dict[str, A
 
     def note(run_id: str) -> Callable[[], None]:
         began.append(time.time())
-        ARRIVED.set(lambda: arrived.setdefault(run_id, time.time()))
+
+        def first_step() -> None:
+            arrived.setdefault(run_id, time.time())
+
+        ARRIVED.set(first_step)
 
         def over() -> None:
             ended.append(time.time())
@@ -55,14 +59,14 @@ async def _serve(system: str, place: Path, name: str, slots: int) -> dict[str, A
 
 async def seen(path: Path) -> None:
     """Return when a file is there; the worker of one that never comes is ended by its caller."""
-    while not path.exists():
+    while not await asyncio.to_thread(path.exists):  # noqa: ASYNC110 - another process makes it
         await asyncio.sleep(POLL)
 
 
 @asynccontextmanager
 async def fleet(
     system: str, place: Path, *, workers: int, slots: int, limit: float
-) -> AsyncGenerator[Callable[[int], Awaitable[Sequence[Mapping[str, Any]]]]]:
+) -> AsyncGenerator[Callable[[int], Coroutine[Any, Any, Sequence[Mapping[str, Any]]]]]:
     """Start workers and wait until they are ready.
 
     Yields:
@@ -71,7 +75,6 @@ async def fleet(
     Raises:
         Unmeasured: a worker was not ready, or the runs had not ended, within `limit` seconds.
     """
-    place.mkdir(parents=True, exist_ok=True)
     children = [Worker() for _ in range(workers)]
     names = [f"{system.replace(' ', '-')}-{at}" for at in range(workers)]
     calls = [

@@ -1,7 +1,7 @@
 """The prototype of reference/durable.md section 3.2 again, as small as it was: the figure that throughput is held to.
 
-A registry hash and a due set, a lease and a fence in Lua, a LangGraph saver whose writes compare the token, renewal by a
-task, an outbox for the end. It keeps no events, no results of steps to read, no archive, no answers and no secrets.
+A registry hash and a due set, a lease and a fence in Lua, a LangGraph saver whose writes compare the token, renewal by
+a task, an outbox for the end. It keeps no events, no results of steps to read, no archive, no answers and no secrets.
 """
 
 import asyncio
@@ -112,9 +112,9 @@ class FencedSaver(BaseCheckpointSaver[int]):
         checkpoint, metadata, parent = self.serde.loads_typed((kind.decode(), body))
         writes = [self.serde.loads_typed((kind.decode(), one)) for one in stored.values()]
         here = {**given, "checkpoint_ns": "", "checkpoint_id": own}
-        before = None if parent is None else {**here, "checkpoint_id": parent}
         found: Any = {"configurable": here}
-        return CheckpointTuple(found, checkpoint, metadata, before and cast("Any", {"configurable": before}), writes)
+        before: Any = None if parent is None else {"configurable": {**here, "checkpoint_id": parent}}
+        return CheckpointTuple(found, checkpoint, metadata, before, writes)
 
     async def _fenced(self, given: Any, key: str, fields: Sequence[Any]) -> None:
         if not await self._write(keys=[f"run:{given['thread_id']}", key], args=[given["token"], *fields]):
@@ -125,7 +125,7 @@ class Prototype:
     """Runs of one compiled graph."""
 
     def __init__(self, url: str, make_graph: Any) -> None:
-        pool = BlockingConnectionPool.from_url(url, max_connections=64)
+        pool: BlockingConnectionPool = cast("Any", BlockingConnectionPool).from_url(url, max_connections=64)
         self.redis = Redis(connection_pool=pool)
         self._graph = make_graph(FencedSaver(self.redis))
         self._scripts = {name: self.redis.register_script(lua) for name, lua in _LUA.items()}

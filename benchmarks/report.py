@@ -17,12 +17,14 @@ from benchmarks.rows import Figure, Row
 HERE = Path(__file__).parent
 PLANNING = ("langgraph", "langgraph-checkpoint", "pydantic", "aethergraph")
 STORING = ("langgraph", "langgraph-checkpoint", "redis", "hiredis", "chdb", "clickhouse-connect", "psycopg")
+RUNNING = ("langgraph", "langgraph-checkpoint", "pydantic", "redis", "hiredis", "chdb", "dramatiq")
 PEERS = tuple(f"langgraph-checkpoint-{peer}" for peer in ("sqlite", "postgres", "redis"))
 PACKAGES: Mapping[str, Sequence[str]] = {
     "savers": STORING + PEERS,
     "graph": STORING + PEERS,
     "bytes": STORING + PEERS,
     "archive": STORING[:-1],
+    **dict.fromkeys(("runs", "throughput", "latency", "sleeping", "handles"), RUNNING),
 }
 """Whose versions stand above a table; `PLANNING` above the others."""
 

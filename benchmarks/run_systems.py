@@ -47,12 +47,9 @@ class System:
 
 
 class Nobody(LocalEngine):
-    """Wakes nobody up."""
+    """Wakes nobody up in another process; where it is started, the sweeper has runs taken up."""
 
     local = False
-
-
-# ------------------------------------------------------------------------------------------------------------------ ours
 
 
 def ours(*, queue: bool, archive: bool = True) -> System:
@@ -74,8 +71,6 @@ def ours(*, queue: bool, archive: bool = True) -> System:
         async with service(place, slots) as runs:
             for _ in range(WARM):
                 (await runs.execute(request(uuid4().hex))).raise_for_failure()
-            engine = runs.engine if queue else LocalEngine()
-            runs.sweeper._take_up = engine.submit  # pyright: ignore[reportPrivateUsage]  # submitting wakes nobody up
 
             @asynccontextmanager
             async def take_up(note: Note) -> AsyncGenerator[None]:
@@ -84,12 +79,12 @@ def ours(*, queue: bool, archive: bool = True) -> System:
                     await runs.driver.advance(run_id)
                     over()
 
-                await engine.start(advance)
+                await runs.engine.start(advance)
                 runs.sweeper.start()
                 try:
                     yield
                 finally:
-                    await engine.stop()
+                    await runs.engine.stop()
 
             yield take_up
 
@@ -98,7 +93,7 @@ def ours(*, queue: bool, archive: bool = True) -> System:
         async with service(place, 1) as runs:
 
             async def submit(run_id: str) -> None:
-                await runs.log.submit(request(run_id), due_in=5.0 if queue else 0.0)
+                await runs.log.submit(request(run_id))
                 await runs.engine.submit(run_id)
 
             yield submit
@@ -149,9 +144,6 @@ def second_database(url: str) -> str:
     return importlib.import_module("goalgraph.workers.opening").next_database(url)
 
 
-# ----------------------------------------------------------------------------------------------- dramatiq, as it is used
-
-
 @asynccontextmanager
 async def prototype(url: str) -> AsyncGenerator[tuple[Callable[[str], Any], Callable[[str], Any]]]:
     """Give how the prototype submits and advances."""
@@ -181,7 +173,10 @@ def actors(
     def broker_of(url: str) -> Any:
         brokers, middleware = load("dramatiq.brokers.redis"), load("dramatiq.middleware")
         return brokers.RedisBroker(
-            url=second_database(url), middleware=[middleware.AsyncIO()], maintenance_chance=1_000_000, heartbeat_timeout=60_000
+            url=second_database(url),
+            middleware=[middleware.AsyncIO()],
+            maintenance_chance=1_000_000,
+            heartbeat_timeout=60_000,
         )
 
     @asynccontextmanager
@@ -235,9 +230,7 @@ def actors(
 
                 async def submit(run_id: str) -> None:
                     await record(run_id)
-                    one = message(
-                        queue_name="default", actor_name="advance", args=(run_id,), kwargs={}, options={}
-                    )
+                    one = message(queue_name="default", actor_name="advance", args=(run_id,), kwargs={}, options={})
                     await asyncio.to_thread(broker.enqueue, one)
 
                 yield submit

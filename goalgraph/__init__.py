@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from goalgraph.application import open_planner
+    from goalgraph.live import watch
     from goalgraph.settings import Settings
     from planner.catalog import ActionCatalog, ActionContext, ActionSpec, Cost, Rate, Resource, Semantic, Slot, action
     from planner.context import NodeContext, RequestIdentity, RunImportance, RunOrigin, RunVisibility
@@ -81,10 +82,12 @@ __all__ = [
     "ValidationResult",
     "action",
     "open_planner",
+    "watch",
 ]
 
 _HOMES = {
     "goalgraph.application": ["open_planner"],
+    "goalgraph.live": ["watch"],
     "goalgraph.settings": ["Settings"],
     "planner.catalog": [
         "ActionCatalog",

@@ -1,4 +1,4 @@
-"""The command line: `goalgraph demo`, `plan`, `run`, `check`, `draw`, `catalog` and `runs`.
+"""The command line: `goalgraph demo`, `plan`, `run`, `check`, `draw`, `catalog`, `runs`, `worker` and `doctor`.
 
 What is for people goes to stderr, what is for programs (`--json`) to stdout. What a command needs is imported when it
 runs, so that `--help` answers at once.

@@ -154,7 +154,7 @@ def _act(run: str, where: Where, catalog: str | None, act: Act, given: Mapping[s
             catalog=actions,
             settings=without_model(settings) if catalog is None else settings,
             resources=RESOURCES,
-            policy=replace(settings.runs, advance=False),  # of all runs only this one
+            policy=replace(settings.runs, advance=catalog is not None, slots=0),  # of all runs only this one
             secrets=_secrets(given or {}),
         )
         async with told(opening, settings) as planner:

@@ -119,7 +119,7 @@ def _asked(question: PendingInterrupt, console: Console) -> Any:
     match question.kind:
         case "approval":
             agreed = _one(console, {"type": "boolean"}, "agree?")
-            return {"approve": agreed, "reason": "" if agreed else _line(console, "why not? (may be empty)")}
+            return {"approve": agreed, "reason": _line(console, "why not? (may be empty)") if agreed is False else ""}
         case "unknown":
             decision = _one(console, {"enum": list(DECISIONS)}, "what became of it?")
             said: dict[str, Any] = {"decision": decision}

@@ -178,7 +178,7 @@ def catalog_search(
     do("actions", "search", goal=goal, catalog=catalog, count=count, json=json)
 
 
-@app.command(epilog=EXITS)
+@app.command()
 def worker(  # noqa: PLR0913 - each is an option of the command line
     *,
     catalog: options.Catalog = None,
@@ -225,7 +225,7 @@ def worker(  # noqa: PLR0913 - each is an option of the command line
         place=place_of(data_dir, redis, archive),
         child=child,
         lines=json,
-        json=json,
+        json=None if child else json,
     )
 
 

@@ -1,6 +1,7 @@
 """`goalgraph worker`: a process that advances the runs of others, or several of them."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -104,6 +105,8 @@ async def _serve(work: Work, catalog: ActionCatalog) -> Beat:
             engine = await exits.enter_async_context(_engine(work, settings))
             opening = open_planner(catalog=catalog, settings=settings, resources=RESOURCES, engine=engine)
             planner = await exits.enter_async_context(told(opening, settings))
+            gc.collect()
+            gc.freeze()  # what is imported by now stays; looking through it again and again took a fifth of a short run
             archiving = opening.stores and opening.stores.archiving
             health = exits.enter_context(Health(planner.service.run_service, settings.runs.slots, archiving))
             if work.metrics_port is not None:

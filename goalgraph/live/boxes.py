@@ -80,7 +80,7 @@ def _drawn(step: LiveStep, width: int, now: datetime) -> list[list[Part]]:
     border, weight = ("dim", "") if step.status == "open" else (style, "bold")
     took = step.took(now)
     time = "" if took is None else f" {seconds(took)} "
-    room = width - len(time) - 7
+    room = width - len(time) - 8
     name = _fitted(step.id, room)
     rule = "─" * (room - cell_len(name))
     inside = [(part, style) for part, style in _inside(step, width - 4) if part]
@@ -141,7 +141,7 @@ def _segments(row: Mapping[int, Part]) -> list[Segment]:
 
 def _width(step: LiveStep) -> int:
     """Return how wide a box has to be for the step's name with a time behind it, or its action; always even."""
-    wanted = max(cell_len(step.id) + 15, cell_len(step.action) + 4, NARROWEST)
+    wanted = max(cell_len(step.id) + 16, cell_len(step.action) + 4, NARROWEST)
     return min(wanted + wanted % 2, WIDEST)
 
 

@@ -48,8 +48,10 @@ class DramatiqEngine:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         """Runs that somebody was woken up for again while they are advanced here."""
-        self._waiting: dict[asyncio.Task[None], str] = {}
-        """Hand-overs that wait for a slot, and their runs."""
+        self._waiting: set[asyncio.Task[None]] = set()
+        """Hand-overs that wait for a slot."""
+        self._left: set[str] = set()
+        """Runs that were not taken up because the engine stops."""
 
     async def start(self, advance: Callable[[str], Awaitable[None]]) -> None:
         """Begin to take runs up; a queue that cannot be reached is tried again until it can."""
@@ -75,15 +77,14 @@ class DramatiqEngine:
     async def stop(self) -> None:
         """Take up nothing more, send on what waits for a slot, and wait until what was taken up has been let go."""
         self._advance = None
-        waiting = list(self._waiting.items())
-        for task, _ in waiting:
+        for task in self._waiting:
             task.cancel()
         worker, self._worker = self._worker, None
         if worker is not None:
             await asyncio.to_thread(_end, worker)
-            for _, run_id in waiting:
-                with suppress(RedisError):  # then the sweeper of another process finds it
-                    await self.submit(run_id)
+        while self._left:
+            with suppress(RedisError):  # then the sweeper of another process finds it
+                await self.submit(self._left.pop())
         while tasks := {*self._tasks.values(), *self._waiting}:
             await asyncio.wait(tasks)
         await asyncio.to_thread(self._senders.shutdown)
@@ -102,25 +103,28 @@ class DramatiqEngine:
 
     def _begin_later(self, run_id: str) -> asyncio.Task[None]:
         task = asyncio.ensure_future(self._begin(run_id))
-        self._waiting[task] = run_id
-        task.add_done_callback(self._waiting.pop)
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
         return task
 
     async def _begin(self, run_id: str) -> None:
         """Begin to advance a run once there is a slot for it."""
-        if run_id in self._tasks:
-            self._again.add(run_id)
+        self._left.add(run_id)  # unless it comes to its turn
+        if self._advance is None:
             return
-        await self._slots.acquire()
-        if self._advance is None or run_id in self._tasks:  # meanwhile
+        if run_id not in self._tasks:
+            await self._slots.acquire()
+            if run_id not in self._tasks:
+                self._tasks[run_id] = asyncio.create_task(self._work(run_id), name=f"goalgraph-advance-{run_id}")
+                return
             self._slots.release()
-            return
-        self._tasks[run_id] = asyncio.create_task(self._work(run_id), name=f"goalgraph-advance-{run_id}")
+        self._again.add(run_id)
 
     async def _work(self, run_id: str) -> None:
         try:
             while self._advance is not None:
                 self._again.discard(run_id)
+                self._left.discard(run_id)
                 await self._advance(run_id)
                 if run_id not in self._again:
                     return

@@ -54,6 +54,8 @@ class ActionCatalog:
 
     def __init__(self, actions: Iterable[object] = ()) -> None:
         self.codecs = Codecs()
+        self.callbacks: dict[str, Callable[..., Any]] = {}
+        """Functions that a run may name as its durable callback; they travel with the catalog to every worker."""
         self.version = 0
         """Counts changes; what is computed from the catalog is kept as long as this stays the same."""
         self._specs: dict[str, ActionSpec] = {}
@@ -131,6 +133,16 @@ class ActionCatalog:
     def add_codec(self, type: type, encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]) -> None:  # noqa: A002 -- the name of DESIGN section 2
         """Let values of `type`, and of its subclasses, be outputs: `encode` gives bytes, `decode` takes them back."""
         self.codecs.add(Codec(type, encode, decode))
+
+    def add_callback(self, name: str, call: Callable[..., Any]) -> None:
+        """Let runs name `call` as their durable callback: `on_complete=name`. It is given the `ExecutionResult`.
+
+        Raises:
+            ValueError: the name is that of another callback, or looks like a URL.
+        """
+        if self.callbacks.get(name, call) is not call or "://" in name:
+            raise ValueError(f"{name!r} cannot name a callback: it is a URL, or the name of another one")
+        self.callbacks[name] = call
 
     def list_actions(
         self,

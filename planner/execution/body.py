@@ -238,7 +238,7 @@ class _Body:
     def _settle(self, outcome: StepOutcome) -> None:
         state, step = self.state, self.state.steps[outcome.step_id]
         state.outcomes[step.id] = outcome
-        if step.id in self.tasks_here:
+        if step.id in self.tasks_here or (state.told is not None and step.id not in state.told):
             self._publish(outcome)
         if outcome.failed and not step.optional and state.stop_on_failure and state.stop_reason is None:
             grace = state.limits.grace.total_seconds()

@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from os import getpid
@@ -16,6 +15,7 @@ from langgraph.types import Command
 
 from planner.catalog import ActionCatalog
 from planner.catalog.spec import Effect
+from planner.context import RequestIdentity
 from planner.errors import LeaseLost
 from planner.events import emit
 from planner.execution.acknowledge import Acknowledgements, AcknowledgingSaver
@@ -24,7 +24,7 @@ from planner.execution.admission import preview, refuse
 from planner.execution.body import make_graph
 from planner.execution.gate import Gates, Rates
 from planner.execution.history import History, Start, pinned, read_history
-from planner.execution.interruption import BACK_IN, break_off, follow_lease, turn_away
+from planner.execution.interruption import BACK_IN, MOST_CRASHES, break_off, follow_lease, poisoned, turn_away
 from planner.execution.keeper import LEASE, LeaseKeeper
 from planner.execution.outcome import ExecutionResult, RunStatus
 from planner.execution.publisher import Publisher
@@ -46,10 +46,6 @@ from storage.runs import FENCE, Refused
 
 LARGE_PLAN = 500
 """Steps; a larger plan is checked in a thread, since that takes long enough to be felt by everything else."""
-
-
-MOST_CRASHES = 3
-"""Processes in a row that died with a run in which nothing was finished; then it is ended as poisoned."""
 
 
 class PlanExecutor:
@@ -155,9 +151,19 @@ class PlanExecutor:
             await emit(request.on_event, begun.errors[0])
         return begun
 
-    def cancel(self, run_id: str) -> bool:
-        """Stop a run of this process: its actions are cancelled, nothing new starts. Returns whether there was one."""
+    def cancel(self, run_id: str, owner: RequestIdentity | None = None) -> bool:
+        """Stop a run of this process: its actions are cancelled, nothing new starts.
+
+        Args:
+            run_id: The run.
+            owner: Only if it is theirs, and has been begun.
+
+        Returns:
+            Whether there was one.
+        """
         active, entering = self._active.get(run_id), self._entering.get(run_id)
+        if owner is not None and (active is None or active.start.owner != [owner.org_id, owner.user_id]):
+            return False
         if active is not None:
             active.state.stop("cancelled", "it was cancelled", 0)
         elif entering is not None:
@@ -241,7 +247,7 @@ class PlanExecutor:
                 await writer.give_back(BACK_IN)  # this catalog cannot run it, so others may
             return not_advanced(request, "failed", reason, validation)
         if writer is not None and writer.granted.crashes >= MOST_CRASHES and not writer.granted.cancelled:
-            return await self._poisoned(request, writer)
+            return await poisoned(request, writer)
         return self._begin(request, plan, history, writer)
 
     async def _refuse(self, plan: CandidatePlan, request: RunRequest) -> tuple[str | None, ValidationResult]:
@@ -253,23 +259,15 @@ class PlanExecutor:
 
     async def _ended(self, request: RunRequest, refused: Refused) -> ExecutionResult:
         """Return what became of a run that has ended, as its checkpoints tell, or else its record."""
-        history = await read_history(self.checkpointer, request.context.run_id, request.attempt)
-        if history.final is not None and history.start is not None:
-            history.start.check(request)
-            active = self._begin(request, pinned(request.plan, history.start), history, None)
-            return await self.join(active, request)
         if refused.state is None or self.log is None:
             return not_advanced(request, "failed", "RunNotFound: its record is not there")
-        return result_of_record(read_run(refused.state, self.log.stores.codec))
-
-    async def _poisoned(self, request: RunRequest, writer: RunWriter) -> ExecutionResult:
-        """End a run that kills whoever advances it; it is kept, and can be retried."""
-        crashes = writer.granted.crashes
-        reason = f"Poisoned: {crashes} processes in a row died while they advanced it, and nothing of it was finished"
-        result = not_advanced(request, "failed", reason)
-        writer.tell(replace(result.errors[0], seq=writer.granted.seq + 1))
-        await writer.end(result)
-        return result
+        record = read_run(refused.state, self.log.stores.codec)
+        history = await read_history(self.checkpointer, request.context.run_id, request.attempt)
+        if history.final is None or history.start is None:
+            return result_of_record(record)
+        history.start.check(request)
+        active = self._begin(request, pinned(request.plan, history.start), history, None)
+        return replace(await self.join(active, request), usage=record.usage)
 
     def _begin(self, request: RunRequest, plan: CandidatePlan, history: History, writer: RunWriter | None) -> Active:
         """Advance the run in a task of its own."""
@@ -381,6 +379,8 @@ class PlanExecutor:
         if history.start is not None:
             answers = history.to_resume({**self._told(writer), **request.answers}, datetime.now(UTC))
             given = Command(resume=answers) if answers else None
+            if writer is not None and self.log is not None:
+                state.told = await self.log.told(request.context.run_id)
         configurable: dict[str, Any] = {"thread_id": request.context.run_id}
         if writer is not None and getattr(self.checkpointer, "fences", False):
             configurable[FENCE] = writer.token

@@ -1,15 +1,19 @@
 """What becomes of a run that this process can advance no further."""
 
 import asyncio
+from dataclasses import replace
 
 from planner.errors import LeaseLost, PlannerError
 from planner.execution.keeper import News
+from planner.execution.outcome import ExecutionResult
 from planner.execution.request import RunRequest
 from planner.execution.run_writer import RunWriter
 from planner.execution.state import RunState
 from planner.execution.summary import not_advanced
 from storage.errors import CorruptRecord, Fenced, NewerRecord, StorageError, StorageUnavailable
 
+MOST_CRASHES = 3
+"""Processes in a row that died with a run in which nothing was finished; then it is ended as poisoned."""
 MOST_BROKEN = 5
 """Executions in a row that an error of ours or of a foreign store ended; then the run is ended too."""
 BACK_IN = 1.0
@@ -44,6 +48,16 @@ async def break_off(request: RunRequest, writer: RunWriter, error: BaseException
         await _end(request, writer, error)
     else:
         await writer.give_back(0.0 if stopped else BACK_IN)
+
+
+async def poisoned(request: RunRequest, writer: RunWriter) -> ExecutionResult:
+    """End a run that kills whoever advances it; it is kept, and can be retried."""
+    crashes = writer.granted.crashes
+    reason = f"Poisoned: {crashes} processes in a row died while they advanced it, and nothing of it was finished"
+    result = not_advanced(request, "failed", reason)
+    writer.tell(replace(result.errors[0], seq=writer.granted.seq + 1))
+    await writer.end(result)
+    return result
 
 
 async def turn_away(request: RunRequest, writer: RunWriter, error: BaseException) -> None:

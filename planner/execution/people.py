@@ -164,7 +164,7 @@ def check_answer(question: PendingInterrupt, value: Any) -> Any:
     if plain == NOBODY_ANSWERED:
         raise InvalidAnswer(question.id, "only the deadline says that nobody answered")
     try:
-        fit(question.id, question.schema, plain, "the answer")
+        fit(question.id, question.schema, plain, "value")
     except InvalidAnswer as error:
         if question.kind != "approval":
             raise

@@ -14,6 +14,7 @@ from planner.execution.outcome import RunStatus
 from planner.execution.recorded import request_field
 from planner.execution.request import RunRequest
 from planner.execution.run_fields import empty_result, owner_columns, run_columns, start_field
+from planner.execution.run_records import read_event
 from planner.execution.run_writer import RunWriter
 from planner.limits import Limits
 from storage.errors import StorageError
@@ -86,6 +87,17 @@ class RunLog:
         """
         answer = await self._enter(request, None, "pending", calls=calls, due_in=due_in, again=again)
         return isinstance(answer, Granted) and answer.new
+
+    async def told(self, run_id: str) -> set[str]:
+        """Return the steps whose end is in the log of a run, since it was begun, or begun anew."""
+        told: set[str] = set()
+        for entry in await self.stores.records.read("event", run_id):
+            event = read_event(entry, self.stores.codec)
+            if event.phase == "start" and not event.details.get("resumed"):
+                told.clear()
+            elif event.phase in ("step_success", "step_failure", "step_skipped") and event.step_id is not None:
+                told.add(event.step_id)
+        return told
 
     async def enter(self, request: RunRequest, *, create: bool, calls: Sequence[str] = ()) -> RunWriter | Refused:
         """Take a run up, and record it first when it is new; nothing of it has happened before this returns.

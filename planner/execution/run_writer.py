@@ -36,8 +36,8 @@ logger = logging.getLogger("goalgraph")
 
 TOGETHER = 200
 """Events stored in one call, at most."""
-LINGER = 0.02
-"""Seconds that an event may wait for others, so that a short run is written in one call."""
+LINGER = 0.1
+"""Seconds that an event may wait for others, so that a short run is written in one call, also in a busy process."""
 PAUSES = (0.05, 2.0)
 """Seconds before a write is tried again: the first, doubled each time, up to the last."""
 HAND_BACK = 1.0

@@ -62,6 +62,8 @@ class RunState:
     """Outcomes of an earlier attempt."""
     items: dict[str, list[StepOutcome | None]] = field(default_factory=dict[str, list[StepOutcome | None]])
     """Of a mapped step that waits for a person: what became of each item so far."""
+    told: set[str] | None = None
+    """Steps of a resumed run whose end is in its log; the process that died may not have got that far with others."""
     taken: set[str] = field(default_factory=set[str])
     """Steps whose outcome is that of the earlier attempt."""
     revision: int = 0

@@ -196,6 +196,14 @@ class Driver:
             raise AssertionError("it waits for ever")
         return found
 
+    async def tell(self, run_id: str, listener: ExecutionEventCallback) -> None:
+        """Tell a listener the events of a run that another call advances, until it has ended."""
+        relay = listener if isinstance(listener, Relay) else Relay(listener)
+        result = await self.watch(run_id, lambda _: None, relay)
+        while result.status == "waiting":
+            await self.taken_up(run_id, result)
+            result = await self.watch(run_id, lambda _: None, relay)
+
     async def _elsewhere(
         self,
         run_id: str,

@@ -66,8 +66,8 @@ class BackgroundExecutionHandle:
     # ------------------------------------------------------------------------------------------------ the seed's part
 
     def done(self) -> bool:
-        """Whether the run has ended and `on_complete` has been called; in another process, as far as it was heard."""
-        return self._status in ENDS and (self._task is None or self._task.done())
+        """Whether the run has ended and `on_complete` was called, as far as it was heard, or its planner was closed."""
+        return self._task.done() if self._task is not None else self._status in ENDS
 
     def cancelled(self) -> bool:
         """Whether the run ended as cancelled."""
@@ -182,7 +182,7 @@ class BackgroundExecutionHandle:
         """Begin to follow the run, if nobody does; the planner holds the task."""
         if self._task is None or (self._task.done() and self._status not in ENDS):
             self._task = asyncio.create_task(self._drive(), name=f"goalgraph-background-{self.id}")
-            self._service.hold(self._task, self)
+            self._service.going.hold(self._task, self)
         return self._task
 
     async def _drive(self) -> ExecutionResult:

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -20,9 +21,12 @@ OnComplete = Callable[[ExecutionResult], Awaitable[Any] | Any]
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
 """Seconds before a delivery is tried again, doubled each time."""
+LET_OTHERS = 5.0
+"""Seconds for which a callback is left to processes that have it registered."""
 MOST_ATTEMPTS = 10
 """Then a person has to look at it."""
-CLAIMED = 10
+AT_ONCE = 32
+"""Deliveries that a process makes at the same time."""
 
 
 class UnknownCallback(LookupError):
@@ -49,7 +53,7 @@ class Notifier:
         every: float,
         timeout: float,
     ) -> None:
-        self.registered = dict(registered)
+        self.registered = registered
         self.attempts: Counter[str] = Counter()
         """Deliveries so far that were `delivered`, `failed`, or were given up with this one (`dead`)."""
         self._outbox = outbox
@@ -57,6 +61,7 @@ class Notifier:
         self._every = every
         self._timeout = timeout
         self._task: asyncio.Task[None] | None = None
+        self._delivering: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
 
     def start(self) -> None:
@@ -72,28 +77,34 @@ class Notifier:
         """Look no more; what is being delivered is delivered again by somebody."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+            working = {task, *self._delivering}
+            for one in working:
+                one.cancel()
+            await asyncio.wait(working)
 
-    async def deliver(self) -> int:
-        """Deliver what is due now, and return how many were.
+    async def deliver(self) -> None:
+        """Begin to deliver what is due now, as far as there is room: one that hangs keeps no other up.
 
         Raises:
             StorageUnavailable: the store does not answer.
         """
-        calls = await self._outbox.claim(CLAIMED, 2 * self._timeout)
-        await asyncio.gather(*(self._deliver(call) for call in calls))
-        return len(calls)
+        room = AT_ONCE - len(self._delivering)
+        for call in await self._outbox.claim(room, 2 * self._timeout) if room > 0 else ():
+            task = asyncio.create_task(self._deliver(call), name=f"goalgraph-callback-{call.id}")
+            self._delivering.add(task)
+            task.add_done_callback(self._over)
+
+    def _over(self, task: "asyncio.Task[None]") -> None:
+        if len(self._delivering) == AT_ONCE:  # so more may be due
+            self._wake.set()
+        self._delivering.discard(task)
 
     async def _work(self) -> None:
         while True:
-            delivered = 0
             try:
-                delivered = await self.deliver()
+                await self.deliver()
             except (StorageError, OSError) as error:
                 logger.info("callbacks cannot be looked for now: %s", error)
-            if delivered == CLAIMED:
-                continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._every):
                     await self._wake.wait()
@@ -101,8 +112,18 @@ class Notifier:
 
     async def _deliver(self, call: Call) -> None:
         try:
+            await self._settle(call)
+        except StorageError as error:  # then it is delivered again
+            logger.info("what became of callback %s of run %s is not recorded: %s", call.target, call.run_id, error)
+
+    async def _settle(self, call: Call) -> None:
+        """Deliver, and record what became of it."""
+        try:
             async with asyncio.timeout(self._timeout):
                 await self._send(call)
+        except UnknownCallback as error:  # another process may have it, so this was no attempt
+            untried = replace(call, attempts=call.attempts - 1)
+            await self._outbox.settle(untried, retry_in=LET_OTHERS, error=str(error))
         except Exception as error:  # noqa: BLE001 - whatever a callback or a server does is a failed delivery
             told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             dead = call.attempts + 1 >= MOST_ATTEMPTS

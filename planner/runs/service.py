@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
+from collections import ChainMap
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal
-from weakref import WeakValueDictionary
 
 from planner.context import RequestIdentity
-from planner.errors import RunCompensating, RunEnded, RunHeld, RunNotFound
+from planner.errors import RunCompensating, RunEnded, RunHeld
 from planner.execution import ExecutionResult, Found, RunEvent, RunRecord, RunRequest
 from planner.execution.active import Active
 from planner.execution.executor import PlanExecutor
@@ -21,11 +21,12 @@ from planner.runs.anew import to_rerun, to_retry
 from planner.runs.driving import Driver, relayed
 from planner.runs.engine import ExecutionEngine, LocalEngine
 from planner.runs.following import follow
+from planner.runs.going import Going
 from planner.runs.handle import BackgroundExecutionHandle, OnComplete
 from planner.runs.notifier import Notifier
 from planner.runs.people import give_answer, give_decision
 from planner.runs.policy import RunPolicy
-from planner.runs.stopping import ask_to_stop
+from planner.runs.stopping import ask_to_stop, quietly
 from planner.runs.sweeper import Sweeper
 from storage.errors import StorageError
 
@@ -78,11 +79,10 @@ class RunService:
             room=lambda: self.policy.slots - len(executor.active),
         )
         patience = self.limits.callback_timeout.total_seconds()
-        self.notifier = Notifier(live, self.access.result, callbacks or {}, every=sweep, timeout=patience)
+        registered = ChainMap(dict(callbacks or {}), executor.catalog.callbacks)
+        self.notifier = Notifier(live, self.access.result, registered, every=sweep, timeout=patience)
         self._admission = Admission(self.access, self.limits)
-        self._handles: WeakValueDictionary[tuple[str, str, str], BackgroundExecutionHandle] = WeakValueDictionary()
-        self._going: dict[asyncio.Task[Any], BackgroundExecutionHandle | None] = {}
-        """What is under way, and on which handle: nothing is left to the garbage collector."""
+        self.going = Going(self._look_after)
         self._opened = False
 
     # ------------------------------------------------------------------------------------------------- opening, closing
@@ -112,16 +112,15 @@ class RunService:
         stopping = asyncio.create_task(self.engine.stop(), name="goalgraph-engine-stop")  # others get what comes now
         if left := self._executor.active:
             logger.info("%d runs go on when a process with their actions is there: %s", len(left), ", ".join(left))
-        while self._going or self._executor.active:  # what was just being taken up comes late
+        while self.going or self._executor.active:  # what was just being taken up comes late
             await self._executor.hand_back(self.policy.grace)
             await asyncio.sleep(CLOSING)
         await stopping
 
     async def _end(self) -> None:
         """Cancel what would die with this process."""
-        for handle in set(filter(None, self._going.values())):
-            handle.cancel()
-        while self._going or self._executor.active:
+        self.going.cancel()
+        while self.going or self._executor.active:
             for run_id in self._executor.active:
                 self._executor.cancel(run_id)
             await asyncio.sleep(CLOSING)
@@ -139,17 +138,10 @@ class RunService:
         await self.open()
         return await self.sweeper.recover()
 
-    def hold(self, task: "asyncio.Task[Any]", handle: BackgroundExecutionHandle | None = None) -> None:
-        """Keep a task until it is done, and its handle with it."""
-        self._going[task] = handle
-        task.add_done_callback(self._let_go)
+    def _look_after(self) -> None:
+        """Where runs end with this process, look for those that are due only while something goes on."""
         if self._opened and not self.policy.survive:
-            self.sweeper.start()  # only what goes on here can be due
-
-    def _let_go(self, task: "asyncio.Task[Any]") -> None:
-        del self._going[task]
-        if not self._going and not self.policy.survive:
-            self.sweeper.rest()
+            self.sweeper.start() if self.going else self.sweeper.rest()
 
     # ---------------------------------------------------------------------------------------------------------- running
 
@@ -180,7 +172,7 @@ class RunService:
             Exception: as `execute`.
         """
         await self.open()
-        known = self._handles.get(_key(request.context.run_id, request.context.identity))
+        known = self.going.find(request.context.run_id, request.context.identity)
         if known is not None:
             known.check(request)
         durable = (on_complete,) if isinstance(on_complete, str) else ()
@@ -188,6 +180,7 @@ class RunService:
             self.notifier.start()
         if known is not None and not known.done() and known.status() != "waiting":
             await self._call_back(known.id, durable)
+            self._tell(request)
         else:
             await self._admission.check(request.context)
             known = await self._begin(relayed(request), durable)
@@ -198,16 +191,16 @@ class RunService:
 
     async def _begin(self, request: RunRequest, calls: Sequence[str]) -> BackgroundExecutionHandle:
         """Have a run advanced here, or by whoever the engine wakes up."""
-        if self.engine.local:
+        if self.driver.here:
             try:
                 begun = await self._executor.begin(request, calls)
             except RunHeld:
                 begun = None
-            mine = isinstance(begun, Active) and begun.request is request
-            if not (mine and begun.new):
+            ours = begun if isinstance(begun, Active) and begun.request is request else None
+            if ours is None or not ours.new:
                 await self._call_back(request.context.run_id, calls)
-            if isinstance(begun, Active) and not mine and request.on_event is not None:
-                begun = None  # its events go to somebody else's listener
+            if ours is None and isinstance(begun, Active):
+                self._tell(request)
             return self._handle(request, begun)
         refused = await self._executor.check(request)
         if refused is not None:
@@ -215,6 +208,12 @@ class RunService:
         if not await self.log.submit(request, calls=calls):
             await self._call_back(request.context.run_id, calls)
         return await self._taken_up(request)
+
+    def _tell(self, request: RunRequest) -> None:
+        """Have the listener told of a run whose own listener is that of another call."""
+        if request.on_event is not None:
+            work = self.driver.tell(request.context.run_id, request.on_event)
+            self.going.hold(asyncio.create_task(work, name=f"goalgraph-tell-{request.context.run_id}"))
 
     async def _call_back(self, run_id: str, calls: Sequence[str]) -> None:
         """Add callbacks to a run that was there before they were asked for; one that was refused has none."""
@@ -224,11 +223,9 @@ class RunService:
                 self.notifier.wake()
 
     def _handle(self, request: RunRequest, begun: Active | ExecutionResult | None = None) -> BackgroundExecutionHandle:
-        handle = BackgroundExecutionHandle(
-            self, request.context.run_id, request.plan.id, request.context.identity, request=request, begun=begun
-        )
-        self._handles[_key(handle.id, request.context.identity)] = handle
-        return handle
+        run_id, identity = request.context.run_id, request.context.identity
+        handle = BackgroundExecutionHandle(self, run_id, request.plan.id, identity, request=request, begun=begun)
+        return self.going.add(handle, identity)
 
     async def _submit(self, run_id: str) -> None:
         """Wake somebody up; when that fails, the sweeper finds the run."""
@@ -247,10 +244,9 @@ class RunService:
         """
         await self.open()
         record = await self.access.record(run_id, identity)
-        known = self._handles.get(_key(run_id, identity))
+        known = self.going.find(run_id, identity)
         if known is None:
-            known = BackgroundExecutionHandle(self, run_id, record.plan_id, identity, record.status)
-            self._handles[_key(run_id, identity)] = known
+            known = self.going.add(BackgroundExecutionHandle(self, run_id, record.plan_id, identity), identity)
         known.heard(record.status)
         return known
 
@@ -298,17 +294,8 @@ class RunService:
 
     def stop(self, run_id: str, identity: RequestIdentity) -> None:
         """As `cancel`, without waiting; what it raises is logged."""
-
-        async def work() -> None:
-            try:
-                await self.cancel(run_id, identity)
-            except (RunEnded, RunCompensating, RunNotFound):
-                return
-            except StorageError as error:
-                logger.warning("run %s could not be asked to stop: %s", run_id, error)
-
-        self._executor.cancel(run_id)
-        self.hold(asyncio.create_task(work(), name=f"goalgraph-stop-{run_id}"))
+        self._executor.cancel(run_id, identity)
+        self.going.hold(asyncio.create_task(quietly(run_id, self.cancel(run_id, identity))))
 
     async def note(self, run_id: str, error: BaseException) -> None:
         """Record that a callback failed; the run is as it was."""
@@ -353,7 +340,7 @@ class RunService:
             await self._submit(run_id)
             return
         request = await self.access.request(record, user_inputs)
-        self.hold(
+        self.going.hold(
             asyncio.create_task(self.driver.settle(request, here=True, patient=True), name=f"goalgraph-resume-{run_id}")
         )
 
@@ -410,7 +397,3 @@ class RunService:
         else:
             await self._submit(handle.id)
         return handle
-
-
-def _key(run_id: str, identity: RequestIdentity) -> tuple[str, str, str]:
-    return run_id, identity.org_id, identity.user_id

@@ -32,10 +32,17 @@ local function append(kind, owner, head, entries, owners, gone, outbox, limit, p
     seq = 0
   end
   local last
+  local numbered = {}
   for _, one in ipairs(packed) do
     seq = seq + 1
-    if kept then redis.call('HSET', entries, seq, one) end
+    numbered[#numbered + 1] = seq
+    numbered[#numbered + 1] = one
     if limit ~= '' then last = redis.call('XADD', outbox, '*', 'k', 'e', 'r', kind, 't', owner, 's', seq) end
+  end
+  if kept then
+    for n = 1, #numbered, 1000 do
+      redis.call('HSET', entries, unpack(numbered, n, math.min(n + 999, #numbered)))
+    end
   end
   redis.call('HSET', head, 'seq', seq, unpack(last and {'last', last} or {}))
   redis.call('ZADD', owners, now(), owner)
@@ -92,6 +99,7 @@ ENTER = Script(
     if asked == '0' and (not known and elsewhere(head, gone, here, run)
         or not seq and elsewhere(log, logs_gone, here, run)) then return {2} end
     local at, time = 13, now()
+    local state
     local function refused(why, by, left)
       return {0, why, tonumber(known or 0), known and state_of(document) or '', by or '', math.floor(left or 0)}
     end
@@ -112,7 +120,8 @@ ENTER = Script(
       at = at + called
       place(document, at, #ARGV)
       local created = not known
-      known = append('run', run, head, entries, owners, gone, outbox, limit, {state_of(document)}, limit ~= '')
+      state = state_of(document)
+      known = append('run', run, head, entries, owners, gone, outbox, limit, {state}, limit ~= '')
       local tenant = redis.call('HGET', document, 'c:org_id') or ''
       redis.call('HSET', control, 'tenant', tenant)
       if created then redis.call('HSET', control, 'born', nonce) end
@@ -143,7 +152,7 @@ ENTER = Script(
       redis.call('HSET', meta, 'fence', token)
       if not used then redis.call('EXPIRE', meta, guard) end  -- of a thread that may never be written to
     end
-    return {1, tonumber(token), tonumber(known), state_of(document), tonumber(seq or 0), born == nonce and 1 or 0,
+    return {1, tonumber(token), tonumber(known), state or state_of(document), tonumber(seq or 0), born == nonce and 1 or 0,
       tonumber(crashes or 0), cancel and 1 or 0, tonumber(told or 0), spent or ''}
     """,
 )

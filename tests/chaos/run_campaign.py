@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from tests.chaos.faults import pause
-from tests.chaos.run_checks import KINDS, Finding, Line, RunStory, check, late_calls
+from tests.chaos.run_checks import KINDS, Finding, RunStory, check, late_calls
 from tests.chaos.run_faults import RunFaults
 from tests.chaos.run_plan import NEEDS, Journal, expected
-from tests.chaos.run_stories import archive_differs, read_story
+from tests.chaos.run_stories import archive_differs, lines_of, read_story
 from tests.chaos.workers import Bug, Unknown, Worker
 from tests.support.clickhouse_http import ClickHouseHttp
 from tests.support.eventually import eventually
@@ -20,7 +20,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.steps import open_saver
 from tests.support.webhooks import Webhooks
 
-WORKERS = 4
+WORKERS = 3
 LEASE = 1.5
 SKEWS = (0, 0, 120, -120)
 RECOVERY_SECONDS = 60.0
@@ -183,10 +183,7 @@ class RunCampaign:
             say("not everything was over in time")
 
     async def _check_in_the_end(self, say: Say) -> None:
-        lines: dict[str, list[Line]] = {}
-        for one in self._journal.read():
-            facts = {name: one[name] for name in ("kind", "pid", "name", "token", "status") if name in one}
-            lines.setdefault(one["run"], []).append(Line(**facts))
+        lines = lines_of(self._journal)
         async with open_saver(self._redis.url, self._clickhouse.url("chaos")) as saver:
             await saver.aflush(RECOVERY_SECONDS)
             for name, n in self._submitted.items():

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,12 @@ HOLDING = CandidatePlan.from_dict(
         "outputs": {"last": "${last}"},
     }
 )
+PLANS: Mapping[str, CandidatePlan] = {
+    "holding": HOLDING,
+    "blocking": CandidatePlan.from_dict({"steps": [{"id": "block", "action": "block"}]}),
+    "dying": CandidatePlan.from_dict({"steps": [{"id": "die", "action": "die"}]}),
+}
+"""Those that a test begins by name."""
 HOLDING_NEEDS: Mapping[str, frozenset[str]] = {
     "hold:0": frozenset(),
     "hold:1": frozenset({"hold:0"}),  # since one works at a time
@@ -82,7 +89,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "journal"
         self.released = folder / "released"
-        """A file, during whose absence the action `hold` does not return."""
+        """A file, during whose absence the actions `hold` and `block` do not return."""
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def write(self, kind: str, **facts: object) -> None:
@@ -136,6 +143,18 @@ def make_catalog(journal: Journal) -> ActionCatalog:
             await pause(asyncio.Event(), 0.02)
         return value
 
+    @action
+    async def block(ctx: ActionContext) -> None:
+        """Keeps the whole event loop waiting."""
+        await call(ctx, 0.0)
+        while not journal.released.exists():
+            threading.Event().wait(0.02)
+
+    @action
+    async def die(ctx: ActionContext) -> None:
+        await call(ctx, 0.0)
+        os._exit(7)
+
     async def double(state: Growing) -> dict[str, int]:
         await node(state, "double")
         return {"total": state["seed"] * 2}
@@ -149,6 +168,6 @@ def make_catalog(journal: Journal) -> ActionCatalog:
     graph.add_node("bump", bump)
     graph.add_edge(START, "double")
     graph.add_edge("double", "bump")
-    catalog = ActionCatalog([add, spread, square, hold])
+    catalog = ActionCatalog([add, spread, square, hold, block, die])
     catalog.add_flow(graph, name="grow")
     return catalog

@@ -8,8 +8,18 @@ from planner.errors import RunNotFound
 from planner.execution import Runs
 from storage.redis.eviction import evict_record
 from tests.chaos.run_checks import Line, RunStory
+from tests.chaos.run_plan import Journal
 
 KINDS = ("run", "event")
+
+
+def lines_of(journal: Journal) -> dict[str, list[Line]]:
+    """What was written down, by run."""
+    lines: dict[str, list[Line]] = {}
+    for one in journal.read():
+        facts = {name: one[name] for name in ("kind", "pid", "name", "token", "status") if name in one}
+        lines.setdefault(one["run"], []).append(Line(**facts))
+    return lines
 
 
 async def read_story(saver: DualWriteSaver, run: str, lines: Sequence[Line]) -> RunStory:

@@ -25,7 +25,7 @@ from storage.dual.runs import TieredRuns
 from storage.errors import StorageError
 from storage.runs import Claim, Granted, Refused
 from tests.chaos import unfenced
-from tests.chaos.run_plan import HOLDING, PLAN, Journal, make_catalog
+from tests.chaos.run_plan import PLAN, PLANS, Journal, make_catalog
 from tests.chaos.worker import Complaints, Say
 from tests.support.eventually import eventually
 
@@ -51,10 +51,10 @@ async def do(planner: "NodePlanner", command: dict[str, Any]) -> object:
     run = command.get("run", "")
     match command["do"]:
         case "submit":
-            plan, inputs = PLAN, {"n": command["n"], "run": run, "work": command.get("work")}
-            if command["n"] is None:
-                plan, inputs = HOLDING, {}
-            await planner.execute_background(plan, user_inputs=inputs, exec_id=run, on_complete=command["target"])
+            inputs = {"n": command["n"], "run": run, "work": command["work"]}
+            await planner.execute_background(PLAN, user_inputs=inputs, exec_id=run, on_complete=command["target"])
+        case "begin":
+            await planner.execute_background(PLANS[command["plan"]], exec_id=run, on_complete="tell")
         case "idle":
             await eventually(lambda: idle(planner), "nothing is advanced here")
         case other:

@@ -62,11 +62,9 @@ class Kernel:
             printed = "".join(output["text"] for output in cell.outputs if output.output_type == "stream")
         return printed
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         """End the kernel as `kill -9` does."""
-        manager = self._client.km
-        assert manager is not None
-        os.kill(manager.provisioner.pid, signal.SIGKILL)
+        os.kill(int(await self.run("import os\nprint(os.getpid())")), signal.SIGKILL)
 
 
 @asynccontextmanager
@@ -93,7 +91,7 @@ async def test_a_run_outlives_the_kernel_that_started_it(tmp_path: Path) -> None
     with TemporaryDirectory(prefix="gg-") as temporary:  # pytest's own folders are too deep for a socket's path
         async with opened(tmp_path, temporary) as first:
             before = await first.run(*opening, start, UNTIL_IN_FLIGHT)
-            first.kill()
+            await first.kill()
         async with opened(tmp_path, temporary) as second:
             found = await second.run(*opening, FIND)
             ended = await second.run(ANSWER)

@@ -2,15 +2,16 @@
 
 import asyncio
 import os
-import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from planner.catalog import ActionCatalog, action
 from planner.node_planner import NodePlanner
+from planner.runs import LocalEngine, RunPolicy
 from storage.redis.eviction import evict_record
 from storage.redis.keys import Keys
 from tests.chaos.faults import pause
@@ -27,8 +28,12 @@ from tests.support.disturbed_runs import (
 )
 from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
+from tests.support.run_stores import expire
+from tests.support.running import make_plan
 
 ENDED = ["start", "success"]
+SLOW = RunPolicy(lease=1.0, sweep=60.0, grace=0.1)
+"""Of a process that looks for no runs by itself."""
 
 
 @pytest.fixture
@@ -136,7 +141,8 @@ def flush(redis: RedisServer) -> None:
 
 def lose_disk(redis: RedisServer) -> None:
     redis.kill()
-    shutil.rmtree(redis.folder / "appendonlydir")
+    for file in redis.folder.rglob("*.aof"):
+        os.truncate(file, 0)
     redis.start()
 
 
@@ -170,18 +176,21 @@ async def test_a_replica_takes_over_and_refuses_until_it_is_the_master(
             return client.info("replication").get("master_link_status") == "up"
 
         await eventually(in_step, "the replica has what the master has")
-        async with CuttingProxy(redis.url) as way:
-            async with open_worker(way.url, archive, tmp_path, still.catalog) as planner:
-                await planner.execute_background(STILL, exec_id="r")
-                await still.reached()
-                await eventually(lambda: phases_of(planner, "r", "b"), "that the step works is written")
-                await asyncio.to_thread(redis.client().wait, 1, 1000)
-                await asyncio.to_thread(redis.kill)
-                way.redirect(replica.url)
-                await still.until_stopped()
-                client.replicaof("NO", "ONE")
+        async with (
+            CuttingProxy(redis.url) as way,
+            open_worker(way.url, archive, tmp_path, still.catalog) as planner,
+        ):
+            await planner.execute_background(STILL, exec_id="r")
+            await still.reached()
+            await eventually(lambda: phases_of(planner, "r", "b"), "that the step works is written")
+            with redis.client() as master:
+                assert await asyncio.to_thread(master.wait, 1, 5000) == 1
+            await asyncio.to_thread(redis.kill)
+            way.redirect(replica.url)
+            await still.until_stopped()
+            client.replicaof("NO", "ONE")
 
-                await taken_over(planner, still)
+            await taken_over(planner, still)
 
 
 async def test_runs_go_on_while_the_archive_is_away_and_get_there_later(
@@ -224,7 +233,10 @@ async def read_only(redis: RedisServer) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("refusing", [full, read_only])
 async def test_a_redis_that_refuses_writes_is_away_and_the_run_has_not_failed(
-    refusing: Callable[[RedisServer], "asynccontextmanager"], planners: Pair, still: Standstill, redis: RedisServer
+    refusing: Callable[[RedisServer], AbstractAsyncContextManager[None]],
+    planners: Pair,
+    still: Standstill,
+    redis: RedisServer,
 ) -> None:
     """Row 18: it goes on when that is cured."""
     async with refusing(redis):
@@ -247,3 +259,44 @@ async def test_a_run_that_leaves_redis_while_it_works_comes_back(planners: Pair,
     assert still.calls == ["a", "b", "c"]
     assert await phases_of(other, "r") == ENDED
     await numbered(other)
+
+
+class Elsewhere(LocalEngine):
+    """Wakes this process up as a queue does: whoever submits a run only follows it."""
+
+    local = False
+
+
+async def test_who_follows_a_run_hears_of_its_end_although_its_process_lost_it(
+    redis: RedisServer, archive: str, tmp_path: Path
+) -> None:
+    """The process is still letting go of it, since an action cleans up, when another one has ended it."""
+    calls, let_go = list[str](), asyncio.Event()
+
+    @action(effect="write", idempotent="keyed")
+    async def clean() -> str:
+        calls.append("clean")
+        if len(calls) > 1:
+            return "done"
+        try:
+            return str(await asyncio.Event().wait())
+        finally:
+            await let_go.wait()
+
+    plan = make_plan({"id": "s", "action": "clean"}, outputs={"s": "${s}"})
+    catalogs = [ActionCatalog([clean]) for _ in range(2)]
+    async with (
+        open_worker(redis.url, archive, tmp_path, catalogs[0], engine=Elsewhere(), policy=SLOW) as one,
+        open_worker(redis.url, archive, tmp_path, catalogs[1]) as other,
+    ):
+        handle = await one.execute_background(plan, exec_id="r")
+        await eventually(lambda: phases_of(one, "r", "s"), "the step works")
+        await expire(storage_of(other).client, "r")
+        await until_ended(other, "r")
+        waiting = asyncio.create_task(handle.wait())
+        await pause(asyncio.Event(), 1.0)
+        let_go.set()
+        result = await waiting
+
+    assert (result.status, result.outputs) == ("succeeded", {"s": "done"})
+    assert calls == ["clean", "clean"]

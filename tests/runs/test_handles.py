@@ -63,7 +63,7 @@ FAILS = make_plan(
     {"id": "e", "action": "echo", "inputs": {"a": "${user.a}"}},
     {"id": "f", "action": "fail", "inputs": {"times": 1}, "after": ["e"]},
 )
-GIVEN = {"user_inputs": {"a": 1}}
+GIVEN: dict[str, Any] = {"user_inputs": {"a": 1}}
 
 
 @pytest.fixture(autouse=True)
@@ -79,18 +79,13 @@ async def services(number: int = 1, **options: Any) -> AsyncIterator[list[RunSer
     made: list[RunService] = []
     try:
         async with asyncio.timeout(20):
-            for _ in range(number):
-                made.append(await open_one(stores, saver, options))
+            for at in range(number):
+                made.append(new_service(*ACTIONS, stores=stores, saver=saver, **options))
+                await made[at].open()
             yield made
     finally:
         for service in made:
             await service.aclose()
-
-
-async def open_one(stores: Any, saver: Any, options: Any) -> RunService:
-    service = new_service(*ACTIONS, stores=stores, saver=saver, **options)
-    await service.open()
-    return service
 
 
 @pytest.fixture
@@ -105,7 +100,9 @@ async def begun(name: str = "x") -> asyncio.Event:
     async def look() -> asyncio.Event | None:
         return OPEN.get(name)
 
-    return await eventually(look, f"hold {name}")
+    found = await eventually(look, f"hold {name}")
+    assert found is not None
+    return found
 
 
 async def test_a_handle_tells_where_the_run_is_and_waits_for_it(service: RunService) -> None:
@@ -297,12 +294,9 @@ async def test_another_tenant_s_run_looks_like_one_that_is_not_there(call: str) 
         told: list[str] = []
         for service in (here, there):
             for run_id in ("r", "no such run"):
+                asking = getattr(service, call)(run_id, *more.get(call, ()), identity=EVE)
                 with pytest.raises(RunNotFound) as raised:
-                    if call == "events":
-                        await anext(service.events(run_id, EVE))
-                    else:
-                        arguments = more.get(call, ())
-                        await getattr(service, call)(run_id, *arguments, identity=EVE)
+                    await (anext(asking) if call == "events" else asking)
                 told.append(str(raised.value).replace(repr(run_id), "…"))
 
         assert 1 == len(set(told))
@@ -327,9 +321,9 @@ async def test_somebody_who_is_asked_may_answer_and_nothing_else() -> None:
             with pytest.raises(RunNotFound):
                 await call("r", identity=boss)
         assert "waiting" == (await mine.refresh()).status
-        await theirs.answer(True)
+        await theirs.answer({"approve": True})
 
-        assert (await mine.wait()).ok
+        assert (await mine.wait(end=True)).ok
 
 
 async def test_a_run_that_nobody_has_begun_is_cancelled_at_once() -> None:

@@ -8,7 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.chaos.run_plan import Journal
+from checkpointer import DualWriteSaver
+from planner.catalog import ActionCatalog
+from tests.chaos.run_checks import RunStory
+from tests.chaos.run_plan import Journal, make_catalog
+from tests.chaos.run_stories import lines_of, read_story
 from tests.chaos.workers import Worker
 
 ROOT = Path(__file__).parents[2]
@@ -51,10 +55,12 @@ class RunWorkers:
         self._given = {"redis": redis, "archive": archive, "folder": str(folder), "engine": "local"}
         self._keeping: dict[Worker, asyncio.Task[None]] = {}
 
-    async def start(self, *, lease: float = 1.0, fence: bool = True, clock: float = 0.0) -> Worker:
-        """Start one, and return when it takes runs up."""
+    async def start(
+        self, module: str = "run_worker", *, lease: float = 1.0, fence: bool = True, clock: float = 0.0
+    ) -> Worker:
+        """Start one, and return when it takes runs up; `forking` is one that comes back whenever it dies."""
         given = json.dumps({**self._given, "lease": lease, "fence": fence})
-        arguments = (str(clock), "tests.chaos.run_worker", given)
+        arguments = (str(clock), f"tests.chaos.{module}", given)
         worker = Worker(self.complaints.append, "tests.chaos.wrong_clock", lambda: arguments)
         worker.leaving = True
         self._keeping[worker] = asyncio.create_task(worker.run())
@@ -68,12 +74,24 @@ class RunWorkers:
         await asyncio.gather(*self._keeping.values(), return_exceptions=True)
         self.journal.close()
 
-    async def calls(self, worker: Worker, *, after: int = 0) -> list[str]:
-        """What a worker called, in its order, from a line of the journal on."""
-        lines = self.journal.read()[after:]
-        return [line["name"] for line in lines if line["kind"] == "call" and line["pid"] == worker.pid]
+    async def calls(self, worker: Worker | None = None, *, run: str = "r", after: int = 0) -> list[str]:
+        """What was called of a run, in its order, by one worker or by all, from a line of the journal on."""
+        lines = [line for line in self.journal.read()[after:] if line["kind"] == "call" and line["run"] == run]
+        return [line["name"] for line in lines if worker is None or line["pid"] == worker.pid]
 
-    async def told(self, run: str) -> list[str]:
+    async def takes(self, run: str = "r") -> list[int]:
+        """The processes that were given a run to advance."""
+        return [line["pid"] for line in self.journal.read() if line["kind"] == "take" and line["run"] == run]
+
+    async def story(self, saver: DualWriteSaver, run: str = "r") -> RunStory:
+        """What is known of a run."""
+        return await read_story(saver, run, lines_of(self.journal).get(run, []))
+
+    def catalog(self) -> ActionCatalog:
+        """That of the workers."""
+        return make_catalog(self.journal)
+
+    async def told(self, run: str = "r") -> list[str]:
         """With which status a run's callback was called."""
         return [line["status"] for line in self.journal.read() if line["kind"] == "told" and line["run"] == run]
 

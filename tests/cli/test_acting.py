@@ -1,0 +1,206 @@
+"""`goalgraph runs answer`, `cancel`, `decide`, `resume` and `retry`: each is a process of its own for the run."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from goalgraph.cli.answering import Given, ask, choose, fitting
+from goalgraph.cli.console import people
+from goalgraph.cli.exits import CommandError, Exit
+from planner.errors import InvalidAnswer
+from planner.execution import PendingInterrupt
+from planner.execution.people import APPROVAL_SCHEMA, unknown_schema
+from tests.support.command_line import CommandLine
+
+ASKING = """
+from pathlib import Path
+from pydantic import SecretStr
+from goalgraph import ActionContext, action
+
+@action(approval=True, effect="external")
+def book(city: str) -> str:
+    \"\"\"Book a room.\"\"\"
+    return f"booked {city}"
+
+@action
+def choose(ctx: ActionContext) -> str:
+    \"\"\"Ask for a colour.\"\"\"
+    return ctx.ask("Which colour?", schema={"enum": ["red", "blue"]})
+
+@action
+def lucky(flag: str) -> str:
+    \"\"\"Fail until the file is there.\"\"\"
+    return Path(flag).read_text()
+
+@action
+def sign(key: SecretStr, text: str) -> str:
+    \"\"\"Use a secret.\"\"\"
+    return f"{text} signed with {len(key.get_secret_value())} letters"
+"""
+
+
+@pytest.fixture
+def asking(command: CommandLine) -> Path:
+    return command.file("asking.py", ASKING)
+
+
+def start(command: CommandLine, catalog: Path, *steps: dict[str, Any], given: Sequence[str] = ()) -> dict[str, Any]:
+    """Run a plan as far as it goes, and return what became of it."""
+    plan = command.file("asked.json", json.dumps({"steps": steps}))
+    return command.json("run", plan, "-c", catalog, *given)
+
+
+def booking(command: CommandLine, catalog: Path) -> str:
+    started = start(command, catalog, {"id": "room", "action": "book", "inputs": {"city": "Oslo"}})
+    assert started["status"] == "waiting"
+    return started["run_id"]
+
+
+def test_a_run_that_waits_says_how_it_is_answered(command: CommandLine, asking: Path) -> None:
+    run_id = booking(command, asking)
+
+    shown = command("runs", "show", run_id)
+    listed = command("runs", "ls", "--status", "waiting")
+
+    assert f"goalgraph runs answer {run_id} " in " ".join(shown.stderr.split())
+    assert run_id[:13] in listed.stderr
+
+
+def test_an_approval_is_given_and_the_run_goes_on_here(command: CommandLine, asking: Path) -> None:
+    run_id = booking(command, asking)
+
+    done = command("runs", "answer", run_id[:20], "--yes", "-c", asking, "--json")
+
+    assert (done.exit_code, json.loads(done.stdout)["outputs"]) == (Exit.OK, {"result": "booked Oslo"})
+    ended = command("runs", "answer", run_id, "--yes")
+    assert (ended.exit_code, "has ended (succeeded)" in ended.stderr) == (Exit.USAGE, True)
+
+
+def test_an_answer_without_a_catalog_is_left_for_whoever_has_it(command: CommandLine, asking: Path) -> None:
+    run_id = booking(command, asking)
+
+    answered = command("runs", "answer", run_id, "--no", "--reason", "too dear")
+    again = command("runs", "answer", run_id, "--yes")
+    resumed = command("runs", "resume", run_id, "-c", asking)
+
+    assert (answered.exit_code, "a worker or an open planner" in answered.stderr) == (Exit.OK, True)
+    assert (again.exit_code, "Traceback" in again.stderr) == (Exit.USAGE, False)
+    assert (resumed.exit_code, "too dear" in resumed.stderr) == (Exit.FAILED, True)
+
+
+def test_answers_that_do_not_fit_are_refused_and_the_run_waits_on(command: CommandLine, asking: Path) -> None:
+    run_id = start(command, asking, {"id": "colour", "action": "choose"})["run_id"]
+
+    refusals = [
+        command("runs", "answer", run_id, *words)
+        for words in (["green"], [], ["nothing", "red"], ["red", "--yes"], ["red", "--value-file", "absent"])
+    ]
+    done = command.json("runs", "answer", run_id, "colour", "red", "-c", asking)
+
+    assert [result.exit_code for result in refusals] == [Exit.USAGE] * 5
+    assert "does not fit" in refusals[0].stderr
+    assert done["outputs"] == {"result": "red"}
+
+
+def test_what_is_asked_of_the_wrong_run_is_one_sentence(command: CommandLine, asking: Path) -> None:
+    run_id = booking(command, asking)
+    asked: list[tuple[list[str], str]] = [
+        (["answer", "nosuchrun", "--yes"], "there is no run"),
+        (["answer", run_id, "--yes", "--user", "eve"], "there is no run"),
+        (["cancel", run_id, "--org", "other"], "there is no run"),
+        (["retry", run_id], "has not ended (waiting)"),
+        (["resume", run_id], "--catalog"),
+        (["resume", run_id, "-c", str(asking)], "waits for"),
+        (["decide", run_id, "room", "retry"], "answered, not decided"),
+        (["cancel", run_id, "-c", str(command.catalog)], "the catalog has not all actions"),
+    ]
+
+    for arguments, words in asked:
+        result = command("runs", *arguments)
+        said = " ".join(result.stderr.split())
+        assert (result.exit_code, words in said, "Traceback" in said) == (Exit.USAGE, True, False), (arguments, said)
+
+
+def test_a_run_is_cancelled_and_retried(command: CommandLine, asking: Path) -> None:
+    run_id = booking(command, asking)
+
+    cancelled = command.json("runs", "cancel", run_id, "-c", asking)
+    retried = command.json("runs", "retry", run_id, "-c", asking)
+
+    assert (cancelled["status"], retried["status"]) == ("cancelled", "waiting")
+    assert command.json("runs", "show", run_id)["attempt"] == 2
+
+
+def test_a_failed_run_is_retried_with_what_still_holds(command: CommandLine, asking: Path) -> None:
+    flag = command.folder / "flag"
+    step = {"id": "one", "action": "lucky", "inputs": {"flag": str(flag)}}
+    failed = start(command, asking, step)
+    flag.write_text("now")
+
+    left = command("runs", "retry", failed["run_id"])
+    done = command.json("runs", "resume", failed["run_id"], "-c", asking)
+
+    assert (failed["status"], left.exit_code) == ("failed", Exit.OK)
+    assert (done["status"], done["outputs"]) == ("succeeded", {"result": "now"})
+
+
+def question(kind: Any = "question", schema: Any = None, step: str = "one", own: str = "abc") -> PendingInterrupt:
+    return PendingInterrupt(id=own, step_id=step, value={}, kind=kind, message="What?", schema=schema)
+
+
+def test_an_answer_is_json_or_the_text_itself_as_the_schema_wants() -> None:
+    assert fitting(question(schema={"type": "integer"}), "12") == 12
+    assert fitting(question(schema={"type": "string"}), "00123") == "00123"
+    assert fitting(question(), '{"a": 1}') == {"a": 1}
+    assert fitting(question("approval", APPROVAL_SCHEMA), "yes") == {"approve": True, "reason": ""}
+    with pytest.raises(InvalidAnswer):
+        fitting(question(schema={"type": "integer"}), "twelve")
+
+
+def test_a_question_is_named_by_its_step_or_the_beginning_of_its_id() -> None:
+    several = [question(), question(step="two", own="abd"), question(step="two", own="xyz")]
+
+    assert choose(several, Given(said=("one", "5"))) == (several[0], "5")
+    assert choose(several, Given(said=("x",), yes=True)) == (several[2], None)
+    assert choose(several[:1], Given(said=("5",))) == (several[0], "5")
+    for given in (Given(said=("5",)), Given(said=("two", "5")), Given(said=("ab", "5"))):
+        with pytest.raises(CommandError, match="name one by its step"):
+            choose(several, given)
+
+
+@pytest.mark.parametrize(
+    ("asked", "typed", "answer"),
+    [
+        (
+            question("approval", APPROVAL_SCHEMA),
+            ["maybe", "", "n", "no money"],
+            {"approve": False, "reason": "no money"},
+        ),
+        (question(schema={"enum": ["red", 2]}), ["green", "2"], 2),
+        (
+            question(
+                schema={
+                    "type": "object",
+                    "properties": {"n": {"type": "integer"}, "note": {"type": "string"}},
+                    "required": ["n"],
+                }
+            ),
+            ["x", "", "3", ""],
+            {"n": 3},
+        ),
+        (question("unknown", unknown_schema(None)), ["succeeded", "7"], {"decision": "succeeded", "value": 7}),
+        (question("unknown", unknown_schema(None)), ["failed", "late"], {"decision": "failed", "error": "late"}),
+    ],
+    ids=["approval", "choice", "object", "succeeded", "failed"],
+)
+def test_somebody_at_the_terminal_is_asked_until_it_fits(
+    asked: PendingInterrupt, typed: list[str], answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = iter(typed)
+    monkeypatch.setattr("builtins.input", lambda *_: next(lines))
+
+    assert ask(asked, people()) == answer
+    assert list(lines) == []
