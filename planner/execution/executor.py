@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from os import getpid

@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 
 from planner.execution import ExecutionResult
+from planner.runs.access import RunAccess
 from storage.errors import StorageError
 from storage.runs import Call, CallOutbox
 
@@ -23,6 +25,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
 """Seconds before a delivery is tried again, doubled each time."""
 LET_OTHERS = 5.0
 """Seconds for which a callback is left to processes that have it registered."""
+GIVE_UP = timedelta(days=1)
+"""After the end of a run whose callback no process has registered; then a person has to look at it."""
 MOST_ATTEMPTS = 10
 """Then a person has to look at it."""
 AT_ONCE = 32
@@ -38,7 +42,7 @@ class Notifier:
 
     Args:
         outbox: Where they are.
-        result: Gives the result of a run that has ended.
+        access: Gives the results of runs.
         registered: Functions by the name under which runs ask for them; they are called with the result.
         every: Seconds between two looks.
         timeout: Seconds that one delivery may take.
@@ -47,7 +51,7 @@ class Notifier:
     def __init__(
         self,
         outbox: CallOutbox,
-        result: Callable[[str], Awaitable[ExecutionResult]],
+        access: RunAccess,
         registered: Mapping[str, OnComplete],
         *,
         every: float,
@@ -57,7 +61,7 @@ class Notifier:
         self.attempts: Counter[str] = Counter()
         """Deliveries so far that were `delivered`, `failed`, or were given up with this one (`dead`)."""
         self._outbox = outbox
-        self._result = result
+        self._access = access
         self._every = every
         self._timeout = timeout
         self._task: asyncio.Task[None] | None = None
@@ -122,8 +126,11 @@ class Notifier:
             async with asyncio.timeout(self._timeout):
                 await self._send(call)
         except UnknownCallback as error:  # another process may have it, so this was no attempt
+            record = await self._access.any(call.run_id)
+            ended = None if record is None else record.finished_at
+            dead = ended is not None and datetime.now(UTC) - ended > GIVE_UP
             untried = replace(call, attempts=call.attempts - 1)
-            await self._outbox.settle(untried, retry_in=LET_OTHERS, error=str(error))
+            await self._outbox.settle(untried, retry_in=LET_OTHERS, error=str(error), dead=dead)
         except Exception as error:  # noqa: BLE001 - whatever a callback or a server does is a failed delivery
             told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             dead = call.attempts + 1 >= MOST_ATTEMPTS
@@ -141,7 +148,7 @@ class Notifier:
         function = None if url else self.registered.get(call.target)
         if function is None and not url:
             raise UnknownCallback(f"no callback is registered as {call.target!r} in the process that looked last")
-        result = await self._result(call.run_id)
+        result = await self._access.result(call.run_id)
         if function is not None:
             answer = function(result)
             if inspect.isawaitable(answer):

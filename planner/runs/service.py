@@ -80,7 +80,7 @@ class RunService:
         )
         patience = self.limits.callback_timeout.total_seconds()
         registered = ChainMap(dict(callbacks or {}), executor.catalog.callbacks)
-        self.notifier = Notifier(live, self.access.result, registered, every=sweep, timeout=patience)
+        self.notifier = Notifier(live, self.access, registered, every=sweep, timeout=patience)
         self._admission = Admission(self.access, self.limits)
         self.going = Going(self._look_after)
         self._opened = False
