@@ -31,16 +31,19 @@ async def _serve(system: str, place: Path, name: str, slots: int) -> dict[str, A
 
     def note(run_id: str) -> Callable[[], None]:
         began.append(time.time())
+        here = False
 
         def first_step() -> None:
+            nonlocal here
+            here = True
             arrived.setdefault(run_id, time.time())
 
-        ARRIVED.set(first_step)
-
         def over() -> None:
-            ended.append(time.time())
-            os.write(sign, b".")  # whoever waits for all of them looks at the sizes of these files
+            if here:  # and not one that was somebody else's already: it may be handed over twice
+                ended.append(time.time())
+                os.write(sign, b".")  # whoever waits for all of them looks at the sizes of these files
 
+        ARRIVED.set(first_step)
         return over
 
     try:
@@ -53,7 +56,12 @@ async def _serve(system: str, place: Path, name: str, slots: int) -> dict[str, A
                 await seen(place / "stop")
     finally:
         os.close(sign)
-    facts = {"began": min(began, default=0.0), "ended": max(ended, default=0.0), "runs": len(ended)}
+    facts = {
+        "began": min(began, default=0.0),
+        "ended": max(ended, default=0.0),
+        "runs": len(ended),
+        "taken": len(began),
+    }
     return {**facts, "arrived": arrived}
 
 

@@ -10,13 +10,13 @@ from uuid import uuid4
 
 from benchmarks.fleet import fleet
 from benchmarks.rows import Figure, Row, Unmeasured
-from benchmarks.run_systems import BARE, DUE, OURS, PROTOTYPE, SYSTEMS
+from benchmarks.run_systems import ALONE, BARE, DUE, OURS, PROTOTYPE, SYSTEMS
 from benchmarks.throughput import LIMIT, SLOTS
 
 RATE = 50
 RUNS, QUICK_RUNS = 1000, 100
 WORKERS = 2
-NAMES, QUICK_NAMES = (OURS, DUE, PROTOTYPE, BARE), (OURS, BARE)
+NAMES, QUICK_NAMES = (OURS, ALONE, DUE, PROTOTYPE, BARE), (OURS, BARE)
 PRINTED = {50: 7.9, 99: 35.5}
 """Of the prototype, as reference/durable.md section 3.3 prints them."""
 

@@ -4,6 +4,7 @@ With a catalog a command also goes on with the run, in this process, unless anot
 """
 
 import asyncio
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ from planner.plan import CandidatePlan
 from planner.runs import BackgroundExecutionHandle, RunService
 from planner.runs.access import open_questions, owner_of
 from planner.runs.following import as_told
+from planner.runs.people import not_asking
 
 
 class Decision(TypedDict):
@@ -83,7 +85,7 @@ def answer(run: str, where: Where, catalog: str | None, given: Mapping[str, Any]
         record = await acting.record()
         questions = open_questions(record)
         if not questions:
-            raise RunEnded(record.id, record.status) if record.ended else NotWaiting(record.id, record.status)
+            raise not_asking(record)
         question, text = choose(questions, said)
         how = where.how_to_answer(record.id)(question)
         acting.console.print(question_details(question, how, utc_now()), soft_wrap=True)
@@ -216,7 +218,15 @@ async def _acted(acting: Acting, act: Act) -> Ending:
     if not acting.here or record.ended:
         return _left(acting, record, done if isinstance(done, str) else "begun anew")
     result = done.wait() if not isinstance(done, str) else _advanced(service, record)
-    with progress, interrupt_means(lambda: service.stop(record.id, owner)) as interrupted:
+
+    def stop() -> None:
+        """Stop the run, as `goalgraph run` does; one that another process advances is only left."""
+        if record.id in service.access.executor.active:
+            service.stop(record.id, owner)
+        else:
+            signal.raise_signal(signal.SIGINT)
+
+    with progress, interrupt_means(stop) as interrupted:
         found = await shown_until(
             lambda after: service.events(record.id, owner, after=after), progress, result, progress.run
         )

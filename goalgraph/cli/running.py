@@ -20,7 +20,7 @@ from goalgraph.cli.runs import Where
 from goalgraph.cli.show import estimate_line, patch_lines, plan_tree, print_lines, show_result, validation_lines
 from goalgraph.live import RunProgress
 from goalgraph.live.words import short
-from planner.errors import RunNotRecorded
+from planner.errors import RunNotRecorded, TooManyRuns
 from planner.execution import ExecutionResult
 from planner.node_planner import NodePlanner
 from planner.plan import CandidatePlan, validate
@@ -92,14 +92,15 @@ async def executed(
     """
     if dry_run:
         return _preview(await planner.execute_plan(plan, user_inputs=inputs, dry_run=True), console)
-    with RunProgress(plan, console) as progress:
-        handle = await planner.execute_background(plan, user_inputs=inputs, on_event=progress)
-        with interrupt_means(handle.cancel) as interrupted:
-            result = await handle.wait()
+    try:
+        with RunProgress(plan, console) as progress:
+            handle = await planner.execute_background(plan, user_inputs=inputs, on_event=progress)
+            with interrupt_means(handle.cancel) as interrupted:
+                result = await handle.wait()
+    except (RunNotRecorded, TooManyRuns) as error:
+        raise CommandError(str(error), Exit.FAILED) from None
     if isinstance(handle.error, StorageError):
         raise handle.error
-    if isinstance(handle.error, RunNotRecorded):
-        raise CommandError(str(handle.error), Exit.FAILED)
     show_result(result, console, outputs=not quiet, how=Where(place=place).how_to_answer(result.run_id))
     if not quiet and result.outcomes:
         console.print(look_again(result.run_id, place))

@@ -14,6 +14,7 @@ from planner.execution.outcome import RECORD_VERSION, PendingInterrupt
 from planner.execution.people import NOBODY_ANSWERED, check_answer, expired, read_question
 from planner.execution.request import RunRequest
 from planner.plan import CandidatePlan, resolve_step
+from storage.errors import NewerRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,8 @@ class Start:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Start":
         """Read what `to_record` wrote; whatever else is there is not ours."""
+        if isinstance(version := record.get("v"), int) and version > RECORD_VERSION:
+            raise NewerRecord("the start of a run", version)
         known = {name: value for name, value in record.items() if name != "v"}
         required = {one.name for one in fields(cls) if one.default is MISSING}
         if record.get("v") != RECORD_VERSION or not required <= set(known) <= {one.name for one in fields(cls)}:

@@ -29,7 +29,14 @@ def follow_lease(writer: RunWriter, state: RunState, request: RunRequest) -> Non
         else:
             state.break_off(LeaseLost(request.context.run_id))
 
-    state.check_lease = writer.hold.check
+    def check() -> None:
+        try:
+            writer.hold.check()
+        except LeaseLost as error:
+            state.break_off(error)  # so that nobody takes it for a failure of the action
+            raise
+
+    state.check_lease = check
     writer.bind(state, hear)
 
 

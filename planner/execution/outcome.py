@@ -9,6 +9,7 @@ from planner.catalog import JsonSchema
 from planner.errors import RunFailed
 from planner.events import ExecutionEvent
 from planner.plan import Estimate, ValidationResult
+from storage.errors import CorruptRecord, NewerRecord
 
 StepStatus = Literal["succeeded", "failed", "skipped", "cancelled", "unknown"]
 RunStatus = Literal["pending", "running", "waiting", "compensating", "succeeded", "failed", "cancelled"]
@@ -24,6 +25,19 @@ RECORD_VERSION = 1
 
 BlobPart = tuple[Sequence[str | int], str, str, int]
 """Path inside the value, digest, name of the codec (empty for plain data), size in bytes."""
+
+
+def check_version(key: str, version: object) -> None:
+    """Make sure that this version can read what was stored.
+
+    Raises:
+        NewerRecord: a newer one wrote it; the run is left to a process that has that.
+        CorruptRecord: nobody knows who wrote it.
+    """
+    if isinstance(version, int) and version > RECORD_VERSION:
+        raise NewerRecord(key, version)
+    if version != RECORD_VERSION:
+        raise CorruptRecord(key, "another version of goalgraph wrote it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +100,11 @@ class StepOutcome:
         """Read what `to_record` wrote.
 
         Raises:
-            ValueError: it was written by a newer version.
+            NewerRecord: it was written by a newer version.
+            CorruptRecord: it is none.
         """
         fields = dict(record)
-        if fields.pop("v") != RECORD_VERSION:
-            raise ValueError(
-                f"step {record.get('step_id')!r} was recorded by another version of goalgraph ({record['v']})"
-            )
+        check_version(f"the outcome of step {record.get('step_id')!r}", fields.pop("v", None))
         fields["blobs"] = tuple((tuple(path), digest, codec, size) for path, digest, codec, size in fields["blobs"])
         fields["items"] = tuple(cls.from_record(item) for item in fields.get("items", ()))
         return cls(**fields)
@@ -136,11 +148,11 @@ class UndoOutcome:
         """Read what `to_record` wrote.
 
         Raises:
-            ValueError: it was written by a newer version.
+            NewerRecord: it was written by a newer version.
+            CorruptRecord: it is none.
         """
         fields = dict(record)
-        if fields.pop("v") != RECORD_VERSION:
-            raise ValueError(f"the undo of step {record.get('step_id')!r} was recorded by another version of goalgraph")
+        check_version(f"the undo of step {record.get('step_id')!r}", fields.pop("v", None))
         fields["items"] = tuple(fields["items"])
         return cls(**fields)
 

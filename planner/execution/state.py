@@ -11,6 +11,7 @@ from uuid import uuid4
 from planner.catalog import ActionCatalog, ActionSpec, Codecs
 from planner.catalog.spec import Effect
 from planner.context import RunContext
+from planner.errors import LeaseLost
 from planner.execution.acknowledge import Acknowledgements
 from planner.execution.attempt import LINGER, InnerTasks, Stopped
 from planner.execution.bind import Values
@@ -228,7 +229,9 @@ class RunState:
             async with asyncio.timeout(seconds):
                 await self.stopping.wait()
         except TimeoutError:
-            return
+            with contextlib.suppress(LeaseLost):
+                self.check_lease()
+                return
         raise Stopped
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from planner.context import RequestIdentity
-from planner.errors import LeaseLost, MissingSecrets, RunHeld, RunNotFound, UnknownAction
+from planner.errors import LeaseLost, MissingSecrets, RunHeld, RunNotFound, RunNotRecorded, UnknownAction
 from planner.execution import RunRecord, Runs
 from planner.execution.executor import PlanExecutor
 from planner.execution.outcome import ExecutionResult, PendingInterrupt
@@ -136,7 +136,7 @@ class RunAccess:
                 return await self.executor.execute(await self.request(record))
             except LeaseLost:
                 continue  # this process had lost the run to whoever ended it, and was still letting go of it
-            except (MissingSecrets, RunHeld, StorageError, UnknownAction):
+            except (MissingSecrets, RunHeld, RunNotRecorded, StorageError, UnknownAction):
                 return result_of_record(record)
 
     async def _secret(self, name: str, record: RunRecord) -> SecretStr | None:

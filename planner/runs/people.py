@@ -28,7 +28,7 @@ async def give_answer(
     record = await access.record(run_id, identity)
     asked = open_questions(record)
     if not asked or question in record.answers:
-        raise _not_asking(record, question)
+        raise not_asking(record, question)
     ids = [f"{one.id} (step {one.step_id!r})" for one in asked]
     if question is None and len(asked) > 1:
         raise UnknownQuestion("", ids)
@@ -55,7 +55,7 @@ async def give_decision(
     if others and not asked:
         raise NotWaiting(run_id, f"{others[0].step_id!r} asks something that is answered, not decided")
     if not asked:
-        raise _not_asking(record)
+        raise not_asking(record)
     found = next((one for one in asked if step_id in (one.step_id, one.id)), None)
     if found is None:
         raise UnknownQuestion(step_id, [one.step_id for one in asked])
@@ -75,10 +75,10 @@ async def _tell(
     said = answer_field(check_answer(question, value), access.stores.codec)
     if await access.stores.live.tell(record.id, f"{ANSWER}{question.id}", said, at_most=WHILE):
         return
-    raise _not_asking(await access.record(record.id, identity), question.id)
+    raise not_asking(await access.record(record.id, identity), question.id)
 
 
-def _not_asking(record: RunRecord, question: str | None = None) -> RunEnded | NotWaiting:
+def not_asking(record: RunRecord, question: str | None = None) -> RunEnded | NotWaiting:
     """Say why a question cannot be answered now; without an id, any of them."""
     if record.ended:
         return RunEnded(record.id, record.status)

@@ -98,8 +98,7 @@ ENTER = Script(
     local known, seq = redis.call('HGET', head, 'seq'), redis.call('HGET', log, 'seq')
     if asked == '0' and (not known and elsewhere(head, gone, here, run)
         or not seq and elsewhere(log, logs_gone, here, run)) then return {2} end
-    local at, time = 13, now()
-    local state
+    local at, time, state = 13, now()
     local function refused(why, by, left)
       return {0, why, tonumber(known or 0), known and state_of(document) or '', by or '', math.floor(left or 0)}
     end
@@ -152,8 +151,8 @@ ENTER = Script(
       redis.call('HSET', meta, 'fence', token)
       if not used then redis.call('EXPIRE', meta, guard) end  -- of a thread that may never be written to
     end
-    return {1, tonumber(token), tonumber(known), state or state_of(document), tonumber(seq or 0), born == nonce and 1 or 0,
-      tonumber(crashes or 0), cancel and 1 or 0, tonumber(told or 0), spent or ''}
+    return {1, tonumber(token), tonumber(known), state or state_of(document), tonumber(seq or 0),
+      born == nonce and 1 or 0, tonumber(crashes or 0), cancel and 1 or 0, tonumber(told or 0), spent or ''}
     """,
 )
 

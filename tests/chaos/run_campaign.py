@@ -5,13 +5,13 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from tests.chaos.faults import pause
 from tests.chaos.run_checks import KINDS, Finding, RunStory, check, late_calls
 from tests.chaos.run_faults import RunFaults
-from tests.chaos.run_plan import NEEDS, Journal, expected
+from tests.chaos.run_plan import FAILING_NEEDS, NEEDS, Journal, expected
 from tests.chaos.run_stories import archive_differs, lines_of, read_story
 from tests.chaos.workers import Bug, Unknown, Worker
 from tests.support.clickhouse_http import ClickHouseHttp
@@ -25,8 +25,15 @@ LEASE = 1.5
 SKEWS = (0, 0, 120, -120)
 RECOVERY_SECONDS = 60.0
 """After the last fault, for every run to end and every callback to be delivered."""
+MOST_ASKED = 600
 COMPARED = 100
 """Runs of which both tiers are compared."""
+KINDS_OF_RUNS = {
+    "succeeding": (80, {"succeeded"}),
+    "failing": (12, {"failed"}),
+    "cancelled": (8, {"cancelled", "succeeded"}),
+}
+"""How many of a hundred, and with which status they end."""
 Say = Callable[[str], None]
 
 
@@ -56,8 +63,8 @@ class RunCampaign:
         self._faults = RunFaults(
             self._redis, self._clickhouse, self._workers, LEASE, random.Random(seed + 1), most_between=calm
         )
-        self._submitted: dict[str, int] = {}
-        """Run → its input."""
+        self._submitted: dict[str, tuple[str, int]] = {}
+        """Run → its kind and its input."""
         self._stories: list[RunStory] = []
         self._hooks: Webhooks
 
@@ -96,9 +103,10 @@ class RunCampaign:
         lives, calls = sum(one.lives for one in stories), sum(len(one.calls) for one in stories)
         doubled, late = sum(one.duplicates for one in stories), sum(map(late_calls, stories))
         told = Counter(line.name or "name" for one in stories for line in one.lines if line.kind == "told")
-        kinds = Counter(kind for kind, _ in self.wrong)
+        kinds, ends = Counter(kind for kind, _ in self.wrong), Counter(str(one.status) for one in stories)
         rows = [
             ("runs", len(stories)),
+            *((f"of these {status}", count) for status, count in sorted(ends.items())),
             ("given to somebody to advance", lives),
             ("of these again, after an interruption", lives - len(stories)),
             ("calls of steps", calls),
@@ -141,26 +149,44 @@ class RunCampaign:
     async def _submit_all(self, tasks: asyncio.TaskGroup) -> None:
         while not self.ended.is_set():
             name, n = f"run-{len(self._submitted)}", self._chance.randrange(1000)
-            self._submitted[name] = n
+            (kind,) = self._chance.choices(list(KINDS_OF_RUNS), [weight for weight, *_ in KINDS_OF_RUNS.values()])
+            self._submitted[name] = kind, n
             target = self._hooks.url(name) if self._chance.random() < 0.3 else "tell"
-            tasks.create_task(self._submit(name, n, target, round(self._chance.uniform(0.0, 0.3), 3)))
+            tasks.create_task(self._submit(name, target, round(self._chance.uniform(0.0, 0.3), 3)))
             await pause(self.ended, self._chance.uniform(0, 2 / self._rate))
 
-    async def _submit(self, name: str, n: int, target: str, work: float) -> None:
-        """Submit a run until somebody says that it was."""
-        while True:
-            ready = [worker for worker in self._workers if worker.ready]
+    async def _submit(self, name: str, target: str, work: float) -> None:
+        """Submit a run until somebody says that it was, and ask once that it stops if it is of that kind."""
+        kind, n = self._submitted[name]
+        plan, inputs = "plan", {"n": n, "run": name, "work": work}
+        if kind == "failing":
+            plan, inputs = "failing", {"work": work}
+        await self._insist("submit", run=name, plan=plan, inputs=inputs, target=target)
+        if kind == "cancelled":
+            await pause(asyncio.Event(), self._chance.uniform(0.0, 2.0))
+            with suppress(Unknown):
+                await self._ask("cancel", run=name)
+
+    async def _insist(self, do: str, **arguments: object) -> None:
+        """Ask one worker after the other until one did it."""
+        for _ in range(MOST_ASKED):
             try:
-                if ready:
-                    worker = self._chance.choice(ready)
-                    await worker.ask("submit", run=name, n=n, work=work, target=target)
-                    return
+                await self._ask(do, **arguments)
             except Unknown:
-                pass
-            except Bug as error:
-                self._note("bug", str(error))
+                await pause(asyncio.Event(), 0.1)
+            else:
                 return
-            await pause(asyncio.Event(), 0.1)
+        self._note("bug", f"{do} {arguments} is done by nobody")
+
+    async def _ask(self, do: str, **arguments: object) -> None:
+        """Ask a worker. Raises `Unknown` when there is none, or nobody knows whether it did it."""
+        ready = [worker for worker in self._workers if worker.ready]
+        if not ready:
+            raise Unknown("no worker is ready")
+        try:
+            await self._chance.choice(ready).ask(do, **arguments)
+        except Bug as error:
+            self._note("bug", str(error))
 
     def _heard(self, run: str, status: str) -> None:
         self._journal.write("told", run=run, status=status, name="http")
@@ -186,10 +212,12 @@ class RunCampaign:
         lines = lines_of(self._journal)
         async with open_saver(self._redis.url, self._clickhouse.url("chaos")) as saver:
             await saver.aflush(RECOVERY_SECONDS)
-            for name, n in self._submitted.items():
+            for name, (kind, n) in self._submitted.items():
                 story = await read_story(saver, name, lines.get(name, []))
                 self._stories.append(story)
-                self.wrong += [(kind, f"{name}: {why}") for kind, why in check(story, NEEDS, expected(n))]
+                needs, ends = (FAILING_NEEDS if kind == "failing" else NEEDS), KINDS_OF_RUNS[kind][1]
+                outputs = {} if kind == "failing" else expected(n)
+                self.wrong += [(found, f"{name}: {why}") for found, why in check(story, needs, outputs, ends)]
             say("comparing the tiers")
             some = list(self._submitted)
             for name in self._chance.sample(some, min(COMPARED, len(some))):

@@ -1,9 +1,11 @@
 """What must hold of a run in the end, by what was written down of it. Plain values, no I/O."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from storage.runs import ENDS
 
 KINDS = ("not ended", "ended twice", "forked", "repeated", "zombie", "wrong", "callback", "archive", "bug")
 """Of what may be found."""
@@ -52,18 +54,27 @@ class RunStory:
         return len(self.calls) - len(set(self.calls))
 
 
-def check(story: RunStory, needs: Mapping[str, frozenset[str]], expected: Mapping[str, Any]) -> Iterator[Finding]:
-    """Find what is wrong with a run that had to succeed.
+def check(
+    story: RunStory,
+    needs: Mapping[str, frozenset[str]],
+    expected: Mapping[str, Any],
+    ends: Collection[str] = ("succeeded",),
+) -> Iterator[Finding]:
+    """Find what is wrong with a run.
 
     Args:
         story: What is known of it.
         needs: By call: the calls that must have been acknowledged before it.
         expected: Its outputs, undisturbed.
+        ends: With which it may have ended; one that was cancelled need not have called everything.
     """
-    if story.status != "succeeded":
-        yield ("not ended" if story.status in {None, "pending", "running"} else "wrong"), f"it is {story.status}"
-    elif story.outputs != expected:
-        yield "wrong", f"{story.outputs} is not {expected}"
+    if story.status not in ends:
+        yield ("wrong" if story.status in ENDS else "not ended"), f"it is {story.status}"
+    elif story.status != "cancelled":
+        if story.outputs != expected:
+            yield "wrong", f"{story.outputs} is not {expected}"
+        if missing := needs.keys() - set(story.calls):
+            yield "wrong", f"it {story.status} and never called {sorted(missing)}"
     yield from _events(story)
     yield from _checkpoints(story)
     yield from _calls(story, needs)
@@ -76,7 +87,7 @@ def _events(story: RunStory) -> Iterator[Finding]:
     ends = [phase for phase, step in story.events if phase in TERMINAL and step is None]
     if len(ends) > 1:
         yield "ended twice", f"it ended with {ends}"
-    if story.status == "succeeded" and (not ends or story.events[-1][0] != ends[-1]):
+    if story.status in ENDS and (not ends or story.events[-1][0] != ends[-1]):
         yield "wrong", f"its events end with {story.events[-3:]}"
     done: set[str | None] = set()
     for phase, step in story.events:

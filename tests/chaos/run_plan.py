@@ -50,6 +50,23 @@ NEEDS: Mapping[str, frozenset[str]] = {
     "sum": frozenset({"c1", "c2", "flow.bump", *(f"each:{at}" for at in range(ITEMS))}),
 }
 """By call: what must have been acknowledged before it."""
+FAILING = CandidatePlan.from_dict(
+    {
+        "goal": "two effects that are undone, since what comes then fails",
+        "steps": [
+            {"id": "a", "action": "effect", "inputs": {"work": "${user.work}"}},
+            {"id": "b", "action": "effect", "inputs": {"work": "${user.work}"}, "after": ["a"]},
+            {"id": "fail", "action": "fail", "inputs": {"work": "${user.work}"}, "after": ["b"]},
+        ],
+    }
+)
+FAILING_NEEDS: Mapping[str, frozenset[str]] = {
+    "a": frozenset(),
+    "b": frozenset({"a"}),
+    "fail": frozenset({"b"}),
+    "undo b": frozenset({"fail"}),
+    "undo a": frozenset({"undo b"}),
+}
 HOLDING = CandidatePlan.from_dict(
     {
         "goal": "two items that are held one after the other, then a chain",
@@ -62,11 +79,12 @@ HOLDING = CandidatePlan.from_dict(
     }
 )
 PLANS: Mapping[str, CandidatePlan] = {
+    "plan": PLAN,
+    "failing": FAILING,
     "holding": HOLDING,
     "blocking": CandidatePlan.from_dict({"steps": [{"id": "block", "action": "block"}]}),
     "dying": CandidatePlan.from_dict({"steps": [{"id": "die", "action": "die"}]}),
 }
-"""Those that a test begins by name."""
 HOLDING_NEEDS: Mapping[str, frozenset[str]] = {
     "hold:0": frozenset(),
     "hold:1": frozenset({"hold:0"}),  # since one works at a time
@@ -114,7 +132,7 @@ def make_catalog(journal: Journal) -> ActionCatalog:
 
     async def call(ctx: ActionContext, work: float) -> None:
         run, _, name = ctx.idempotency_key.split(":", 2)
-        journal.write("call", run=run, name=name)
+        journal.write("call", run=run, name=f"undo {ctx.step_id}" if name == "undo" else name)
         await pause(asyncio.Event(), work)
 
     async def node(state: Growing, name: str) -> None:
@@ -143,6 +161,19 @@ def make_catalog(journal: Journal) -> ActionCatalog:
             await pause(asyncio.Event(), 0.02)
         return value
 
+    @action(idempotent="keyed")
+    async def take_back(ctx: ActionContext, work: float) -> None:
+        await call(ctx, work)
+
+    @action(effect="write", idempotent="keyed", undo="take_back")
+    async def effect(ctx: ActionContext, work: float) -> None:
+        await call(ctx, work)
+
+    @action
+    async def fail(ctx: ActionContext, work: float) -> None:
+        await call(ctx, work)
+        raise ValueError("it fails, as it has to")
+
     @action
     async def block(ctx: ActionContext) -> None:
         """Keeps the whole event loop waiting."""
@@ -168,6 +199,6 @@ def make_catalog(journal: Journal) -> ActionCatalog:
     graph.add_node("bump", bump)
     graph.add_edge(START, "double")
     graph.add_edge("double", "bump")
-    catalog = ActionCatalog([add, spread, square, hold, block, die])
+    catalog = ActionCatalog([add, spread, square, take_back, effect, fail, hold, block, die])
     catalog.add_flow(graph, name="grow")
     return catalog

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from goalgraph import open_planner
 from goalgraph.settings import Settings, StorageSettings
 from goalgraph.workers import DramatiqEngine, next_database
+from planner.context import RequestIdentity
 from planner.errors import PlannerError
 from planner.execution import ExecutionResult
 from planner.limits import Limits
@@ -25,7 +26,7 @@ from storage.dual.runs import TieredRuns
 from storage.errors import StorageError
 from storage.runs import Claim, Granted, Refused
 from tests.chaos import unfenced
-from tests.chaos.run_plan import PLAN, PLANS, Journal, make_catalog
+from tests.chaos.run_plan import PLANS, Journal, make_catalog
 from tests.chaos.worker import Complaints, Say
 from tests.support.eventually import eventually
 
@@ -51,10 +52,10 @@ async def do(planner: "NodePlanner", command: dict[str, Any]) -> object:
     run = command.get("run", "")
     match command["do"]:
         case "submit":
-            inputs = {"n": command["n"], "run": run, "work": command["work"]}
-            await planner.execute_background(PLAN, user_inputs=inputs, exec_id=run, on_complete=command["target"])
-        case "begin":
-            await planner.execute_background(PLANS[command["plan"]], exec_id=run, on_complete="tell")
+            plan, inputs, target = PLANS[command["plan"]], command.get("inputs", {}), command.get("target", "tell")
+            await planner.execute_background(plan, user_inputs=inputs, exec_id=run, on_complete=target)
+        case "cancel":
+            await planner.service.run_service.cancel(run, RequestIdentity())
         case "idle":
             await eventually(lambda: idle(planner), "nothing is advanced here")
         case other:

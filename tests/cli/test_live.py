@@ -4,8 +4,11 @@ import io
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 from rich.console import Console
 
+from goalgraph import action, open_planner, watch
 from goalgraph.live import LiveRun, RunProgress
 from goalgraph.live.boxes import picture, sketch
 from goalgraph.live.notebook import NotebookPicture
@@ -213,3 +216,30 @@ def test_a_notebook_shows_the_picture_and_updates_it_in_its_place() -> None:
     assert shown[1]["text/html"].startswith("<svg")
     assert 'class="failed"' in shown[1]["text/html"]
     assert "await handle.answer(…, &#x27;q&lt;1&gt;&#x27;)" in shown[1]["text/html"]
+
+
+async def test_a_handle_is_watched_until_its_run_waits_and_then_to_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    @action
+    def begin(word: str) -> str:
+        """Begin."""
+        return word
+
+    @action(approval=True)
+    def agree(word: str) -> str:
+        """Ask somebody."""
+        return f"{word}, agreed"
+
+    steps = [
+        {"id": "one", "action": "begin", "inputs": {"word": "yes"}},
+        {"id": "two", "action": "agree", "inputs": {"word": "${one}"}},
+    ]
+    async with open_planner(actions=[begin, agree], checkpointer=InMemorySaver()) as planner:
+        handle = await planner.execute_background(CandidatePlan.from_dict({"steps": steps}))
+        waiting = await watch(handle)
+        await handle.answer(value=True)
+        ended = await watch(handle)
+    shown = capsys.readouterr().err
+
+    assert (waiting.status, ended.status, ended.outputs) == ("waiting", "succeeded", {"result": "yes, agreed"})
+    assert f"await handle.answer(…, {waiting.interrupts[0].id!r})" in " ".join(shown.split())
+    assert shown.rstrip().endswith("success")

@@ -39,7 +39,8 @@ def test_a_plan_that_needs_approval_is_valid_and_said_to_need_it(command: Comman
 
     assert (checked.exit_code, "only needs approval" in checked.stderr) == (Exit.OK, True)
     assert command.json("check", *plan)["approvals"] == ["only"]
-    assert (ran.exit_code, "ApprovalRequired" in ran.stderr) == (Exit.FAILED, True)
+    assert (ran.exit_code, "only asks: May careful run?" in ran.stderr) == (Exit.FAILED, True)
+    assert "goalgraph runs answer" in ran.stderr
 
 
 @pytest.mark.parametrize(

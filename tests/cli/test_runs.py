@@ -15,6 +15,7 @@ from goalgraph.settings import Settings
 from goalgraph.stores import OpenStores
 from storage.errors import ArchiveUnavailable, DataDirectoryError, OutboxFull, StorageUnavailable
 from storage.memory import MemoryBlobStore, MemoryRecords
+from storage.memory_runs import MemoryRuns
 from storage.records import Change, Entry, Kind
 from tests.support.command_line import CommandLine
 
@@ -42,6 +43,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.records, self.saver, self.archive = MemoryRecords(), InMemorySaver(), FakeArchive()
+        self.runs = MemoryRuns(self.records)
         self.settings: list[Settings] = []
         self.failing: Exception | None = None
 
@@ -50,7 +52,13 @@ class Kept:
         self.settings.append(settings)
         if self.failing is not None:
             raise self.failing
-        yield OpenStores(records=self.records, checkpointer=self.saver, blobs=MemoryBlobStore(), archive=self.archive)
+        yield OpenStores(
+            records=self.records,
+            checkpointer=self.saver,
+            blobs=MemoryBlobStore(),
+            archive=self.archive,
+            runs=self.runs,
+        )
 
 
 @pytest.fixture
@@ -265,10 +273,10 @@ def test_stores_that_cannot_be_opened_are_one_sentence(command: CommandLine, kep
 def test_a_run_that_cannot_be_recorded_is_not_started(
     command: CommandLine, kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full(change: Change) -> None:
+    async def full(*_: object, **__: object) -> None:
         raise OutboxFull(1000, 1000)
 
-    monkeypatch.setattr(kept.records, "append", full)
+    monkeypatch.setattr(kept.runs, "enter", full)
 
     result = command("run", command.plan, "-c", command.catalog, "-i", "airport=OSL")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -28,11 +29,9 @@ def begin(word: str) -> str:
     return word
 
 @action
-async def until_there(word: str, flag: str) -> str:
-    \"\"\"Wait for a file.\"\"\"
-    while not Path(flag).exists():
-        await asyncio.sleep(0.05)
-    return f"{word} done"
+def until_told(word: str, pipe: str) -> str:
+    \"\"\"Wait until somebody writes.\"\"\"
+    return f"{word} {Path(pipe).read_text()}"
 
 @action(approval=True)
 def agree(word: str) -> str:
@@ -100,11 +99,12 @@ async def only_run(status: str, **extra: str) -> str:
 
 
 async def test_a_run_of_another_process_is_watched_answered_and_seen_to_its_end(command: CommandLine) -> None:
-    flag = command.folder / "flag"
+    pipe = command.folder / "pipe"
+    os.mkfifo(pipe)
     catalog = command.file("waiting.py", ACTIONS)
     steps = [
         {"id": "first", "action": "begin", "inputs": {"word": "word"}},
-        {"id": "long", "action": "until_there", "inputs": {"word": "${first}", "flag": str(flag)}},
+        {"id": "long", "action": "until_told", "inputs": {"word": "${first}", "pipe": str(pipe)}},
         {"id": "last", "action": "agree", "inputs": {"word": "${long}"}},
     ]
     plan = command.file("long.json", json.dumps({"steps": steps}))
@@ -116,7 +116,7 @@ async def test_a_run_of_another_process_is_watched_answered_and_seen_to_its_end(
             started("runs", "watch", run_id) as seeing,
         ):
             await line_with(watching, '"step_id": "long"')
-            flag.touch()
+            await asyncio.to_thread(pipe.write_text, "done")
             waited, _, told = await ended(running)
             await line_with(watching, '"phase": "waiting"')
             assert (waited, f"goalgraph runs answer {run_id}" in " ".join(told.split())) == (1, True)
@@ -179,7 +179,7 @@ def test_a_run_that_has_ended_is_shown_at_once(command: CommandLine) -> None:
 
     assert (seen.exit_code, "KeyError" in seen.stderr) == (1, True)
     assert (absent.exit_code, json.loads(absent.stdout)["ok"]) == (2, False)
-    assert [json.loads(line)["seq"] for line in lines.stdout.splitlines()][0] == 4
+    assert json.loads(lines.stdout.splitlines()[0])["seq"] == 4
 
 
 def test_help_answers_at_once() -> None:

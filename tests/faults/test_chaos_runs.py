@@ -1,6 +1,6 @@
 """The chaos run of plans finds nothing wrong; without lease and fence it would; and its checks notice each fault."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ async def test_runs_end_as_if_nothing_had_failed() -> None:
 async def disturbed(workers: RunWorkers, *, fence: bool) -> list[str]:
     """Stop a worker within a step until another one has ended its run, and return what it calls when it wakes up."""
     first, second = await workers.start(fence=fence), await workers.start(fence=fence)
-    await first.ask("begin", run="r", plan="holding")
+    await first.ask("submit", run="r", plan="holding")
     await eventually(lambda: workers.calls(first), "the first worker is at the first item")
     first.freeze()
     await eventually(lambda: workers.calls(second), "the second worker takes the run over")
@@ -85,11 +85,12 @@ def kinds_of(
     *lines: Line,
     status: str | None = "succeeded",
     outputs: int = 1,
+    ends: Collection[str] = ("succeeded",),
     events: Sequence[tuple[str, str | None]] = (*EVENTS, END),
     checkpoints: Sequence[tuple[str, str, str | None]] = CHECKPOINTS,
 ) -> set[str]:
     story = RunStory("r", lines, status, {"x": outputs}, events, checkpoints)
-    return {kind for kind, _ in check(story, NEEDS, {"x": 1})}
+    return {kind for kind, _ in check(story, NEEDS, {"x": 1}, ends)}
 
 
 @pytest.mark.parametrize(
@@ -121,6 +122,10 @@ def test_the_checks_tell_what_was_in_flight_from_what_was_finished(lines: list[L
 def test_the_checks_notice_what_the_stores_say() -> None:
     lines = [take(1, 5), *calls(1, "abc"), TOLD]
 
+    stopped = [*lines[:2], Line("told", 1, status="cancelled")]
+    assert kinds_of(*stopped, status="cancelled", ends={"cancelled"}, events=(*EVENTS, ("cancelled", None))) == set()
+    assert kinds_of(*lines, status="failed") == {"wrong", "callback"}
+    assert kinds_of(*lines[:2], TOLD) == {"wrong"}
     assert kinds_of(*lines, status="running") == {"not ended", "callback"}
     assert kinds_of(take(1, 5), status=None) == {"not ended"}
     assert kinds_of(*lines, outputs=2) == {"wrong"}

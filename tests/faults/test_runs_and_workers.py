@@ -42,7 +42,7 @@ async def test_a_run_whose_worker_is_killed_goes_on_after_a_lease(
     """Rows 9 and 12: only the step that worked is begun again, whatever the clocks of the workers say."""
     loop = asyncio.get_running_loop()
     first, second = await asyncio.gather(workers.start(clock=ahead), workers.start(clock=behind))
-    await first.ask("begin", run="r", plan="holding")
+    await first.ask("submit", run="r", plan="holding")
     await eventually(lambda: workers.calls(first), "the first worker is at the first item")
     first.kill()
     killed = loop.time()
@@ -61,7 +61,7 @@ async def test_a_run_whose_worker_is_killed_goes_on_after_a_lease(
 async def test_an_action_that_blocks_the_event_loop_keeps_its_lease(workers: RunWorkers, redis: RedisServer) -> None:
     """Row 15: it is renewed from a thread; another worker, which advances runs of its own, does not take it."""
     first, second = await asyncio.gather(workers.start(lease=0.6), workers.start(lease=0.6))
-    await first.ask("begin", run="r", plan="blocking")
+    await first.ask("submit", run="r", plan="blocking")
     await eventually(workers.calls, "the action blocks")
     with redis.client() as client:
 
@@ -75,7 +75,7 @@ async def test_an_action_that_blocks_the_event_loop_keeps_its_lease(workers: Run
             return await runs_out() > begun + 3 * 600
 
         await eventually(renewed, "the lease is prolonged for three more")
-    await second.ask("submit", run="s", n=1, work=0.0, target="tell")
+    await second.ask("submit", run="s", plan="failing", inputs={"work": 0.0})
     await eventually(lambda: workers.told("s"), "the other one is at work")
     workers.journal.released.touch()
     await eventually(workers.told, "the run ends")

@@ -53,6 +53,7 @@ ASKS = make_plan({"id": "q", "action": "ask"})
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("planner.runs.notifier.FIRST_PAUSE", 0.01)
     monkeypatch.setattr("planner.runs.notifier.LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("planner.runs.notifier.LET_OTHERS", 0.02)
     HEARD.clear()
 
 
