@@ -77,13 +77,13 @@ def _ways(planner: NodePlanner) -> dict[str, Callable[[], Awaitable[Any]]]:
     return {EXECUTE: execute, BACKGROUND: background, HEARD: listening}
 
 
-def run(*, quick: bool = False) -> list[Row]:
+def run(*, quick: bool = False, runs: int | None = None) -> list[Row]:
     """Measure with and without stores, each in processes of its own."""
-    repeats, runs = (1, QUICK_RUNS) if quick else (REPEATS, RUNS)
-    found, reasons = in_turns(PLACES, repeats, "handles:measure", runs, limit=LIMIT)
+    count = runs or (QUICK_RUNS if quick else RUNS)
+    found, reasons = in_turns(PLACES, 1 if quick else REPEATS, "handles:measure", count, limit=LIMIT)
 
-    def figure(where: str, count: Callable[[Any], float]) -> Figure:
-        return reasons.get(where) or round(median(count(repeat) for repeat in found[where]), 3)
+    def figure(where: str, of: Callable[[Any], float]) -> Figure:
+        return reasons.get(where) or round(median(of(repeat) for repeat in found[where]), 3)
 
     rows: list[Row] = []
     for where in PLACES:

@@ -126,8 +126,8 @@ class Prototype:
 
     def __init__(self, url: str, make_graph: Any) -> None:
         pool: BlockingConnectionPool = cast("Any", BlockingConnectionPool).from_url(url, max_connections=64)
-        self.redis = Redis(connection_pool=pool)
-        self._graph = make_graph(FencedSaver(self.redis))
+        self.redis: Redis = Redis.from_pool(pool)  # which closes it, too
+        self.graph = make_graph(FencedSaver(self.redis))
         self._scripts = {name: self.redis.register_script(lua) for name, lua in _LUA.items()}
         self._owner = uuid4().hex
 
@@ -144,8 +144,8 @@ class Prototype:
         renewing = asyncio.create_task(self._renew(run_id, token))
         try:
             config = {"configurable": {"thread_id": run_id, "token": token}}
-            known = (await self._graph.aget_state(config)).created_at is not None
-            final = await self._graph.ainvoke(None if known else {"value": 0}, config, durability="sync")
+            known = (await self.graph.aget_state(config)).created_at is not None
+            final = await self.graph.ainvoke(None if known else {"value": 0}, config, durability="sync")
             keys.append("outbox")
             return bool(await self._scripts["finish"](keys=keys, args=[run_id, token, str(final["value"])]))
         finally:

@@ -1,6 +1,6 @@
 """LangGraph's checkpoints as records, and back. Serialised before anything is awaited: state is passed by reference."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -60,6 +60,7 @@ def to_records(
     inline: dict[str, Any] = {}
     refs: dict[str, str] = {}
     blobs: list[BlobRecord] = []
+    dump = _dump_once(codec)
     for channel, value in values.items():
         version = versions.get(channel)
         if version is None or _is_small(value):
@@ -67,7 +68,7 @@ def to_records(
             continue
         refs[channel] = str(version)
         if channel in new_versions:
-            blobs.append(BlobRecord(channel=channel, version=str(version), value=codec.dump(value)))
+            blobs.append(BlobRecord(channel=channel, version=str(version), value=dump(value)))
     full = get_serializable_checkpoint_metadata(config, metadata)
     stored_metadata = codec.dump(full)
     labels = labels_of(full)
@@ -88,13 +89,14 @@ def to_records(
 
 def to_writes(codec: ValueCodec, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str) -> list[WriteRecord]:
     """Return the records of a task's writes."""
+    dump = _dump_once(codec)
     return [
         WriteRecord(
             task_id=task_id,
             idx=WRITES_IDX_MAP.get(channel, position),
             task_path=task_path,
             channel=channel,
-            value=codec.dump(value),
+            value=dump(value),
         )
         for position, (channel, value) in enumerate(writes)
     ]
@@ -156,6 +158,21 @@ def labels_of(metadata: Mapping[str, Any]) -> dict[str, str]:
 def matches(wanted: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
     """Say whether metadata have all of `wanted`."""
     return all(name in metadata and metadata[name] == value for name, value in wanted.items())
+
+
+def _dump_once(codec: ValueCodec) -> Callable[[object], Value]:
+    """Return what serialises each object once, for a call in which all of them live and nothing can change them.
+
+    LangGraph's entrypoints write what they return to two channels, and all of it is in both.
+    """
+    known: dict[int, Value] = {}
+
+    def dump(value: object) -> Value:
+        if (stored := known.get(id(value))) is None:
+            stored = known[id(value)] = codec.dump(value)
+        return stored
+
+    return dump
 
 
 def _reach(metadata: Mapping[str, Any]) -> int:

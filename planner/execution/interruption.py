@@ -18,6 +18,8 @@ MOST_BROKEN = 5
 """Executions in a row that an error of ours or of a foreign store ended; then the run is ended too."""
 BACK_IN = 1.0
 """Seconds after which a run is due again that was interrupted."""
+LEFT_ALONE = 10.0
+"""The same, when a newer version is needed to go on with it."""
 
 
 def follow_lease(writer: RunWriter, state: RunState, request: RunRequest) -> None:
@@ -54,7 +56,8 @@ async def break_off(request: RunRequest, writer: RunWriter, error: BaseException
     if final:
         await _end(request, writer, error)
     else:
-        await writer.give_back(0.0 if stopped else BACK_IN)
+        later = LEFT_ALONE if isinstance(error, NewerRecord) else BACK_IN
+        await writer.give_back(0.0 if stopped else later)
 
 
 async def poisoned(request: RunRequest, writer: RunWriter) -> ExecutionResult:

@@ -66,6 +66,8 @@ class Driver:
         """Whether runs are left to other processes now."""
         self._access = access
         self._executor = access.executor
+        self.busy = 0
+        """Runs that an engine has advanced here now."""
         self.started = 0
         """Runs that were begun here, or taken up where another process had left them."""
         self.ended: Counter[RunStatus] = Counter()
@@ -77,6 +79,7 @@ class Driver:
 
     async def advance(self, run_id: str) -> None:
         """Advance a run as its record says, if nobody else does; an engine calls it, and nothing is raised."""
+        self.busy += 1
         try:
             record = await self._access.any(run_id)
             if record is None or record.ended or self.closing:
@@ -92,6 +95,8 @@ class Driver:
             logger.info("run %s cannot be advanced now: %s", run_id, error)
         except Exception:  # an engine has nobody to tell
             logger.exception("run %s could not be advanced", run_id)
+        finally:
+            self.busy -= 1
 
     async def settle(
         self,
@@ -131,7 +136,7 @@ class Driver:
                 pause = error.seconds
             except LeaseLost:
                 pause = UNAVAILABLE
-            except Exception as error:
+            except Exception as error:  # whatever a store raises; the record says whether the run goes on
                 refused = isinstance(error, PlannerError) and not isinstance(error, RunNotRecorded)
                 if refused or not (begun and patient):
                     raise
@@ -164,7 +169,7 @@ class Driver:
         except LeaseLost:
             self.lost += first and not self.closing
             raise
-        except (Exception, asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+        except (Exception, asyncio.CancelledError, KeyboardInterrupt, SystemExit):  # as it is; and the rest:
             raise
         except BaseException as error:  # what no action should raise breaks the run, and not whoever waits for it
             raise RuntimeError(f"{type(error).__name__}: {error}") from error

@@ -76,7 +76,7 @@ class RunService:
             take_up=self.engine.submit,
             every=sweep,
             put_off=max(5.0, 2 * sweep),
-            room=lambda: self.policy.slots - len(executor.active),
+            room=lambda: self.policy.slots - self.driver.busy,
         )
         patience = self.limits.callback_timeout.total_seconds()
         registered = ChainMap(dict(callbacks or {}), executor.catalog.callbacks)

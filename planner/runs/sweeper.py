@@ -52,6 +52,7 @@ class Sweeper:
         """Runs that are left alone → until when."""
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
+        self._looking = asyncio.Lock()
 
     def start(self) -> None:
         """Look again and again, until closed."""
@@ -80,6 +81,10 @@ class Sweeper:
         Raises:
             StorageUnavailable: the store does not answer.
         """
+        async with self._looking:
+            return await self._look()
+
+    async def _look(self) -> int:
         now = monotonic()
         self._foreign = {run_id: until for run_id, until in self._foreign.items() if until > now}
         try:
@@ -90,15 +95,16 @@ class Sweeper:
         self.sweeps, self.found = self.sweeps + 1, len(due)
         found = [run_id for run_id in due if run_id not in self._foreign]
         random.shuffle(found)
-        taken = 0
+        taken, room = 0, self._room()
         for run_id in found:
-            if taken >= self._room():
+            if taken >= room:
                 break
             if not await self._mine(run_id):
                 self._foreign[run_id] = now + LOOK_AGAIN
             elif await self._due.defer(run_id, self._put_off):
                 await self._take_up(run_id)
                 taken += 1
+        await asyncio.sleep(0)  # what was taken up begins, and is counted by the next look
         return taken
 
     async def _sweep(self) -> None:

@@ -45,6 +45,10 @@ RECORD: dict[str, Any] = {
     "finished_at": AT,
 }
 
+START: dict[str, Any] = {
+    "v": 1, "plan_id": "p", "refs": {}, "owner": ["o", "u"], "inputs_hash": "h", "started_at": AT,
+}  # fmt: skip
+
 PLAN: dict[str, Any] = {
     "goal": "g",
     "steps": [
@@ -76,9 +80,13 @@ def test_the_record_of_an_outcome() -> None:
 
 
 def test_a_record_of_another_version_is_refused() -> None:
-    """It says which version wrote it."""
-    with pytest.raises(ValueError, match="another version of goalgraph"):
+    """One that a newer version wrote is left to that."""
+    with pytest.raises(NewerRecord, match=r"step 's'.*its format is 2"):
         StepOutcome.from_record({**RECORD, "v": 2})
+    with pytest.raises(NewerRecord, match="its format is 2"):
+        Start.from_record({**START, "v": 2})
+    with pytest.raises(CorruptRecord, match="another version of goalgraph"):
+        StepOutcome.from_record({**RECORD, "v": 0})
 
 
 def test_the_record_of_a_mapped_step_that_failed() -> None:
@@ -103,15 +111,13 @@ def test_the_record_of_an_undo() -> None:
     }
 
     assert record == UndoOutcome.from_record(record).to_record()
-    with pytest.raises(ValueError, match="another version of goalgraph"):
+    with pytest.raises(NewerRecord, match=r"undo of step 's'"):
         UndoOutcome.from_record({**record, "v": 2})
 
 
 def test_a_start_without_an_attempt_is_of_the_first() -> None:
     """Runs of an earlier version go on."""
-    record = {"v": 1, "plan_id": "p", "refs": {}, "owner": ["o", "u"], "inputs_hash": "h", "started_at": AT}
-
-    assert (1, False) == (Start.from_record(record).attempt, Start.from_record(record).undo_again)
+    assert (1, False) == (Start.from_record(START).attempt, Start.from_record(START).undo_again)
 
 
 def test_the_json_of_a_plan() -> None:
@@ -195,7 +201,14 @@ async def test_what_is_stored_of_a_run() -> None:
     assert {"start", "request", "result"} == run.fields.keys()
     result = CODEC.load(run.fields["result"], "")
     step = result.pop("steps")["s"]
-    assert {"v": 1, "outputs": {"result": 2}, "left_out": {}, "errors": [], "questions": []} == result
+    assert {
+        "v": 1,
+        "outputs": {"result": 2},
+        "left_out": {},
+        "errors": [],
+        "questions": [],
+        "compensation": [],
+    } == result
     assert ["attempts", "finished_at", "started_at", "status"] == sorted(step)
     assert {"steps": 1, "attempts": 1} == {name: run.counters[name] for name in ("steps", "attempts")}
     assert {"steps", "attempts", "seconds"} == run.counters.keys()

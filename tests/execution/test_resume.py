@@ -10,6 +10,7 @@ from planner.catalog import action
 from planner.context import RequestIdentity, RunContext
 from planner.errors import RunConflict
 from planner.execution import PlanExecutor, RunRequest
+from storage.errors import NewerRecord
 from tests.support.running import Runner, make_plan
 
 
@@ -130,7 +131,7 @@ async def test_a_record_of_another_version_ends_the_call_instead_of_hanging_it()
 
     saver.aget_tuple = newer
     async with asyncio.timeout(20):
-        with pytest.raises(ValueError, match="another version"):
+        with pytest.raises(NewerRecord, match="newer version"):
             await Runner(echo, crash, saver=saver).run(plan)
 
 

@@ -47,7 +47,7 @@ async def test_a_process_that_wakes_up_does_not_go_on_with_a_run_that_another_ha
             story = await workers.story(saver)
 
         assert list(check(story, HOLDING_NEEDS, {"last": 1})) == []
-        assert (story.lives, story.duplicates) == (2, 1)
+        assert story.duplicates < story.lives
         assert workers.complaints == []
 
 

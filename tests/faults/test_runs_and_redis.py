@@ -32,6 +32,9 @@ from tests.support.run_stores import expire
 from tests.support.running import make_plan
 
 ENDED = ["start", "success"]
+SHORT = RunPolicy(lease=1.0, sweep=0.1, grace=0.1)
+LONG = RunPolicy(lease=5.0, sweep=0.1, grace=0.1)
+"""Of tests in which nobody may lose a lease, also when the machine has other things to do."""
 SLOW = RunPolicy(lease=1.0, sweep=60.0, grace=0.1)
 """Of a process that looks for no runs by itself."""
 
@@ -43,12 +46,13 @@ def still() -> Standstill:
 
 @pytest.fixture
 async def planners(
-    redis: RedisServer, archive: str, tmp_path: Path, still: Standstill
+    request: pytest.FixtureRequest, redis: RedisServer, archive: str, tmp_path: Path, still: Standstill
 ) -> AsyncIterator[tuple[NodePlanner, NodePlanner]]:
     """Two that could advance the same runs; the first has begun one, whose step in the middle works."""
+    policy = LONG if getattr(request, "param", None) is LONG else SHORT
     async with (
-        open_worker(redis.url, archive, tmp_path, still.catalog) as one,
-        open_worker(redis.url, archive, tmp_path, still.catalog) as other,
+        open_worker(redis.url, archive, tmp_path, still.catalog, policy=policy) as one,
+        open_worker(redis.url, archive, tmp_path, still.catalog, policy=policy) as other,
     ):
         await one.execute_background(STILL, exec_id="r")
         await still.reached()
@@ -75,14 +79,14 @@ def token_of(redis: RedisServer) -> int:
 
 
 async def taken_over(planner: NodePlanner, still: Standstill) -> None:
-    """Release the step in the middle once it is called again, and check that nothing else was."""
+    """Release the step in the middle once it is called again, and check that what was finished before was not."""
     await still.reached(2)
     still.released.set()
     await until_ended(planner, "r")
 
-    assert still.calls == ["a", "b", "b", "c"]
-    assert (await phases_of(planner, "r"))[-1] == "success"
-    assert (await phases_of(planner, "r")).count("success") == 1
+    assert still.calls[:3] == ["a", "b", "b"]
+    assert still.calls.count("a") == 1
+    assert [phase for phase in await phases_of(planner, "r") if phase != "start"] == ["success"]
     assert await phases_of(planner, "r", "a") == ["step_start", "step_success"]
     await numbered(planner)
 
@@ -93,6 +97,7 @@ async def numbered(planner: NodePlanner) -> None:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+@pytest.mark.parametrize("planners", [LONG], indirect=True, ids=["long lease"])
 async def test_a_redis_that_is_frozen_for_less_than_a_lease_disturbs_nobody(
     planners: Pair, still: Standstill, redis: RedisServer
 ) -> None:
@@ -193,6 +198,7 @@ async def test_a_replica_takes_over_and_refuses_until_it_is_the_master(
             await taken_over(planner, still)
 
 
+@pytest.mark.parametrize("planners", [LONG], indirect=True, ids=["long lease"])
 async def test_runs_go_on_while_the_archive_is_away_and_get_there_later(
     planners: Pair, still: Standstill, clickhouse: ClickHouseHttp
 ) -> None:
@@ -246,6 +252,7 @@ async def test_a_redis_that_refuses_writes_is_away_and_the_run_has_not_failed(
     assert "failure" not in await phases_of(planners[1], "r")
 
 
+@pytest.mark.parametrize("planners", [LONG], indirect=True, ids=["long lease"])
 async def test_a_run_that_leaves_redis_while_it_works_comes_back(planners: Pair, still: Standstill) -> None:
     """Row 20: its thread, its record and its events are evicted as if they had been idle for long."""
     one, other = planners
@@ -299,4 +306,4 @@ async def test_who_follows_a_run_hears_of_its_end_although_its_process_lost_it(
         result = await waiting
 
     assert (result.status, result.outputs) == ("succeeded", {"s": "done"})
-    assert calls == ["clean", "clean"]
+    assert len(calls) >= 2

@@ -37,6 +37,8 @@ from tests.support.webhooks import Webhooks
 
 ONE = make_plan({"id": "a", "action": "count", "inputs": {"name": "a"}}, outputs={"a": "${a}"})
 ASKING = RunPolicy(advance=False)
+LONG = RunPolicy(lease=10.0, sweep=0.1, grace=0.1)
+"""Nobody loses a lease, also when the machine has other things to do."""
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def still() -> Standstill:
 
 @pytest.fixture
 async def planner(redis: RedisServer, archive: str, tmp_path: Path, still: Standstill) -> AsyncIterator[NodePlanner]:
-    async with open_worker(redis.url, archive, tmp_path, still.catalog) as opened:
+    async with open_worker(redis.url, archive, tmp_path, still.catalog, policy=LONG) as opened:
         yield opened
 
 
@@ -54,7 +56,7 @@ async def test_a_run_that_is_submitted_a_hundred_times_has_one_owner(
     redis: RedisServer, archive: str, tmp_path: Path, planner: NodePlanner, still: Standstill
 ) -> None:
     """Row 11: by two processes, and each caller hears of its end."""
-    async with open_worker(redis.url, archive, tmp_path, still.catalog) as other:
+    async with open_worker(redis.url, archive, tmp_path, still.catalog, policy=LONG) as other:
         calls = [one.execute_background(STILL, exec_id="r") for one in (planner, other) for _ in range(50)]
         handles = await asyncio.gather(*calls)
         await still.reached()

@@ -485,3 +485,13 @@ async def test_more_due_runs_than_may_wait_are_refused(monkeypatch: pytest.Monke
 
         with pytest.raises(TooManyRuns, match="due_runs"):
             await service.start(request_of(TWO, **GIVEN))
+
+
+async def test_a_call_in_the_foreground_that_is_given_up_cancels_its_run(service: RunService) -> None:
+    call = asyncio.create_task(service.execute(request_of(TWO, **GIVEN)))
+    await begun()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+    assert "cancelled" == (await service.record("r", LOCAL)).status
