@@ -14,7 +14,7 @@ from benchmarks.run_systems import SYSTEMS
 from benchmarks.three_steps import ARRIVED
 from benchmarks.worker import Worker
 
-POLL = 0.01
+POLL = 0.05
 """Seconds."""
 
 

@@ -165,78 +165,83 @@ async def bare(_: str) -> AsyncGenerator[tuple[Callable[[str], Any], Callable[[s
     yield submit, advance
 
 
-def actors(
-    inner: Callable[[str], AbstractAsyncContextManager[tuple[Callable[[str], Any], Callable[[str], Any]]]],
-) -> System:
+Inner = Callable[[str], AbstractAsyncContextManager[tuple[Callable[[str], Any], Callable[[str], Any]]]]
+"""Opens how runs are submitted and advanced, by the address of Redis."""
+
+
+def actors(inner: Inner) -> System:
     """Return a system whose runs are messages to an async actor, which advances them in dramatiq's own loop."""
-
-    def broker_of(url: str) -> Any:
-        brokers, middleware = load("dramatiq.brokers.redis"), load("dramatiq.middleware")
-        return brokers.RedisBroker(
-            url=second_database(url),
-            middleware=[middleware.AsyncIO()],
-            maintenance_chance=1_000_000,
-            heartbeat_timeout=60_000,
-        )
-
-    @asynccontextmanager
-    async def worker(place: Path, slots: int) -> AsyncGenerator[Serve]:
-        dramatiq = load("dramatiq")
-        async with open_redis(DataDirectory(place / "data")) as url:
-            broker = broker_of(url)
-            opened: list[Callable[[str], Any]] = []
-            exits = AsyncExitStack()
-            lock = asyncio.Lock()
-            notes: list[Note] = []
-
-            async def advance(run_id: str) -> None:
-                over = notes[0](run_id)
-                async with lock:  # in the loop of the actors, which is another one
-                    if not opened:
-                        opened.append((await exits.enter_async_context(inner(url)))[1])
-                await opened[0](run_id)
-                over()
-
-            dramatiq.Actor(
-                load("dramatiq.asyncio").async_to_sync(advance), broker=broker, actor_name="advance",
-                queue_name="default", priority=0, options={"time_limit": float("inf"), "max_retries": 5},
-            )  # fmt: skip
-            async with inner(url) as (submit, own):
-                for _ in range(WARM):
-                    run_id = uuid4().hex
-                    await submit(run_id)
-                    await own(run_id)
-
-            @asynccontextmanager
-            async def take_up(note: Note) -> AsyncGenerator[None]:
-                notes.append(note)
-                process = dramatiq.Worker(broker, worker_timeout=50, worker_threads=slots)
-                await asyncio.to_thread(process.start)
-                try:
-                    yield
-                finally:
-                    await asyncio.to_thread(process.stop)
-                    await asyncio.to_thread(broker.close)
-
-            yield take_up
 
     @asynccontextmanager
     async def submitter(place: Path) -> AsyncGenerator[Submit]:
-        async with open_redis(DataDirectory(place / "data")) as url:
+        async with open_redis(DataDirectory(place / "data")) as url, inner(url) as (record, _):
             broker = broker_of(url)
             broker.declare_queue("default")
-            message = load("dramatiq").Message
-            async with inner(url) as (record, _):
 
-                async def submit(run_id: str) -> None:
-                    await record(run_id)
-                    one = message(queue_name="default", actor_name="advance", args=(run_id,), kwargs={}, options={})
-                    await asyncio.to_thread(broker.enqueue, one)
+            async def submit(run_id: str) -> None:
+                await record(run_id)
+                message = load("dramatiq").Message(
+                    queue_name="default", actor_name="advance", args=(run_id,), kwargs={}, options={}
+                )
+                await asyncio.to_thread(broker.enqueue, message)
 
-                yield submit
+            yield submit
             broker.close()
 
-    return System(worker, submitter)
+    return System(lambda place, slots: actor_worker(inner, place, slots), submitter)
+
+
+@asynccontextmanager
+async def actor_worker(inner: Inner, place: Path, slots: int) -> AsyncGenerator[Serve]:
+    """Open a worker of dramatiq."""
+    async with open_redis(DataDirectory(place / "data")) as url:
+        broker = broker_of(url)
+        exits = AsyncExitStack()  # of another loop, which ends with the process
+        opened: list[Callable[[str], Any]] = []
+        lock = asyncio.Lock()
+        notes: list[Note] = []
+
+        async def advance(run_id: str) -> None:
+            over = notes[0](run_id)
+            async with lock:  # in the loop of the actors
+                if not opened:
+                    opened.append((await exits.enter_async_context(inner(url)))[1])
+            await opened[0](run_id)
+            over()
+
+        load("dramatiq").Actor(
+            load("dramatiq.asyncio").async_to_sync(advance), broker=broker, actor_name="advance",
+            queue_name="default", priority=0, options={"time_limit": float("inf"), "max_retries": 5},
+        )  # fmt: skip
+        async with inner(url) as (submit, own):
+            for _ in range(WARM):
+                run_id = uuid4().hex
+                await submit(run_id)
+                await own(run_id)
+
+        @asynccontextmanager
+        async def take_up(note: Note) -> AsyncGenerator[None]:
+            notes.append(note)
+            process = load("dramatiq").Worker(broker, worker_timeout=50, worker_threads=slots)
+            await asyncio.to_thread(process.start)
+            try:
+                yield
+            finally:
+                await asyncio.to_thread(process.stop)
+                await asyncio.to_thread(broker.close)
+
+        yield take_up
+
+
+def broker_of(url: str) -> Any:
+    """Return dramatiq's broker as reference/durable.md section 3.2 sets it up."""
+    brokers, middleware = load("dramatiq.brokers.redis"), load("dramatiq.middleware")
+    return brokers.RedisBroker(
+        url=second_database(url),
+        middleware=[middleware.AsyncIO()],
+        maintenance_chance=1_000_000,
+        heartbeat_timeout=60_000,
+    )
 
 
 def load(module: str) -> Any:

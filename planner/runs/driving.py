@@ -246,6 +246,14 @@ class Driver:
         asks = record.status == "waiting" and open_questions(record)  # one that was answered goes on in a moment
         return result_of_record(record) if asks else None
 
+    async def asks(self, run_id: str) -> bool:
+        """Say whether a run that waited still does, as far as the store can tell."""
+        try:
+            record = await self._access.any(run_id)
+        except StorageUnavailable:
+            return True
+        return record is not None and record.status == "waiting" and len(open_questions(record)) > 0
+
     async def taken_up(self, run_id: str, result: ExecutionResult) -> None:
         """Wait until a run that waits has been answered, or goes on for another reason."""
         asked, pause = {question.id for question in result.interrupts}, PAUSES[0]

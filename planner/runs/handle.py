@@ -102,8 +102,13 @@ class BackgroundExecutionHandle:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 settled.cancel()
-            if not end and self._settled.is_set() and not task.done() and self._result is not None:
-                return self._result
+            asked = self._result
+            if end or task.done() or asked is None or not self._settled.is_set():
+                continue
+            if await self._service.driver.asks(self.id):
+                return asked
+            if self._result is asked:  # it has been answered, and the task will hear of it
+                self._settled.clear()
         return task.result()
 
     # ---------------------------------------------------------------------------------------------------- and the rest

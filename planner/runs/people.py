@@ -2,8 +2,9 @@
 
 from typing import Any, Literal
 
+from planner.catalog import to_plain
 from planner.context import RequestIdentity
-from planner.errors import NotEntitled, NotWaiting, RunEnded, UnknownQuestion
+from planner.errors import InvalidAnswer, NotEntitled, NotWaiting, RunEnded, UnknownQuestion
 from planner.execution.outcome import PendingInterrupt
 from planner.execution.people import check_answer, may_answer
 from planner.execution.run_fields import answer_field
@@ -17,7 +18,7 @@ WHILE = frozenset({"waiting", "running"})
 async def give_answer(
     access: RunAccess, run_id: str, value: Any, question: str | None, identity: RequestIdentity
 ) -> None:
-    """Answer a question of a run; without an id, the only one there is.
+    """Answer a question of a run, by its id or by the step that asks it; without either, the only one there is.
 
     Raises:
         RunNotFound: there is no such run for `identity`. RunEnded: it has ended. NotWaiting: it asks nothing now.
@@ -32,10 +33,10 @@ async def give_answer(
     ids = [f"{one.id} (step {one.step_id!r})" for one in asked]
     if question is None and len(asked) > 1:
         raise UnknownQuestion("", ids)
-    found = next((one for one in asked if question in (None, one.id)), None)
-    if found is None:
+    meant = [one for one in asked if question in (None, one.id)] or [one for one in asked if question == one.step_id]
+    if len(meant) != 1:
         raise UnknownQuestion(question or "", ids)
-    await _tell(access, record, found, value, identity)
+    await _tell(access, record, meant[0], value, identity)
 
 
 async def give_decision(
@@ -72,7 +73,10 @@ async def _tell(
 ) -> None:
     if not may_answer(question, identity, owner_of(record)):
         raise NotEntitled(question.id, question.roles)
-    said = answer_field(check_answer(question, value), access.stores.codec)
+    answer, most = check_answer(question, value), access.executor.limits.literal_bytes
+    if (size := to_plain(answer).size) > most:
+        raise InvalidAnswer(question.id, f"it is about {size:,} bytes, more than the {most:,} of 'literal_bytes'")
+    said = answer_field(answer, access.stores.codec)
     if await access.stores.live.tell(record.id, f"{ANSWER}{question.id}", said, at_most=WHILE):
         return
     raise not_asking(await access.record(record.id, identity), question.id)

@@ -11,6 +11,7 @@ from storage.redis.client import Argument, RedisClient, Script
 from storage.redis.keys import Keys
 from storage.redis.records import ELSEWHERE
 
+BROUGHT_BACK = 5
 BringBack = Callable[[str], Awaitable[None]]
 """Puts the document and the log of a run back into Redis, if the archive has them."""
 
@@ -54,11 +55,15 @@ class RunScripts:
         """
         keys, before, after = run_keys(self.client.keys, run_id), arguments[:asked], arguments[asked:]
         answer = await self.client.call(script, keys, [utf8(run_id), *before, 0, *after])
-        if answer[0] == 2:
+        for _ in range(BROUGHT_BACK):  # more than once only if it is evicted again in between
+            if answer[0] != 2:
+                break
             if self._bring_back is None:
                 raise ArchiveUnavailable(ELSEWHERE)
             await self._bring_back(run_id)
             answer = await self.client.call(script, keys, [utf8(run_id), *before, 1, *after])
+        if answer[0] == 2:
+            raise ArchiveUnavailable(ELSEWHERE)
         self._notify()
         return answer
 

@@ -98,6 +98,7 @@ ENTER = Script(
     local known, seq = redis.call('HGET', head, 'seq'), redis.call('HGET', log, 'seq')
     if asked == '0' and (not known and elsewhere(head, gone, here, run)
         or not seq and elsewhere(log, logs_gone, here, run)) then return {2} end
+    if not known and redis.call('HEXISTS', control, 'token') == 1 then return {2} end  -- it was evicted once more
     local at, time, state = 13, now()
     local function refused(why, by, left)
       return {0, why, tonumber(known or 0), known and state_of(document) or '', by or '', math.floor(left or 0)}

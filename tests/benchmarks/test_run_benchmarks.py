@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import handles, throughput
 from benchmarks.prototype import Fenced, Prototype
-from benchmarks.run_systems import BARE, OURS, PROTOTYPE, SYSTEMS
+from benchmarks.run_systems import OURS, PROTOTYPE, SYSTEMS
 from benchmarks.three_steps import graph
 from storage.embedded import DataDirectory, open_redis
 
@@ -57,7 +57,7 @@ async def test_the_prototype_goes_on_where_a_run_stopped(prototype: Prototype) -
 
 
 def test_throughput_gives_a_share_of_the_prototype() -> None:
-    rows = throughput.run(quick=True, systems=(OURS, PROTOTYPE, BARE), workers=(1,), runs=3)
+    rows = throughput.run(quick=True, systems=(OURS, PROTOTYPE), workers=(1,), runs=3)
 
     assert [row.what for row in rows] == ["1 worker, 3 runs", "1 worker, 3 runs: of the prototype"]
     assert {type(figure) for row in rows for figure in (row.value, *row.peers.values())} <= {float, int}

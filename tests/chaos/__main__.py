@@ -29,7 +29,10 @@ async def run(what: str, given: argparse.Namespace, seed: int) -> int:
     print(campaign.summary(), flush=True)
     if campaign.wrong:
         again = f".venv/bin/python -m tests.chaos --what {what} --seconds {given.seconds:g} --seed {seed}"
-        print(f"to repeat: {again}", flush=True)
+        more = (
+            f" --rate {given.rate:g} --calm {given.calm:g}" + " --no-fence" * given.no_fence if what == "runs" else ""
+        )
+        print(f"to repeat: {again}{more}", flush=True)
     return int(bool(campaign.wrong))
 
 

@@ -39,6 +39,8 @@ class RunStory:
     checkpoints: Sequence[tuple[str, str, str | None]] = ()
     """Namespace, id and parent."""
 
+    error: str = ""
+
     @property
     def lives(self) -> int:
         """How often somebody was given it to advance."""
@@ -69,7 +71,7 @@ def check(
         ends: With which it may have ended; one that was cancelled need not have called everything.
     """
     if story.status not in ends:
-        yield ("wrong" if story.status in ENDS else "not ended"), f"it is {story.status}"
+        yield ("wrong" if story.status in ENDS else "not ended"), f"it is {story.status}: {story.error}"
     elif story.status != "cancelled":
         if story.outputs != expected:
             yield "wrong", f"{story.outputs} is not {expected}"

@@ -37,6 +37,7 @@ async def read_story(saver: DualWriteSaver, run: str, lines: Sequence[Line]) -> 
         dict(record.outputs),
         [(event.phase, event.step_id) for event in events],
         await checkpoints(saver, run),
+        "; ".join(record.errors),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from planner.catalog import ActionCatalog, action
+from planner.execution import run_writer
 from planner.node_planner import NodePlanner
 from planner.runs import LocalEngine, RunPolicy
 from storage.redis.eviction import evict_record
@@ -137,6 +138,24 @@ async def test_a_redis_that_is_away_for_longer_costs_the_step_that_worked(
 
     await taken_over(planners[1], still)
     assert token > 0
+
+
+async def test_outages_of_redis_are_no_deaths_of_workers(
+    planners: Pair, still: Standstill, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three in a row, within one step, do not park the run as one that kills whoever advances it."""
+    monkeypatch.setattr(run_writer, "HAND_BACK", 0.05)
+    for times in (2, 3, 4):
+        await asyncio.to_thread(redis.kill)
+        await still.until_stopped()
+        await pause(asyncio.Event(), 0.3)  # until nobody tries any more to give it back
+        await asyncio.to_thread(redis.start)
+        still.stopped.clear()
+        await still.reached(times)
+    still.released.set()
+    await until_ended(planners[1], "r")
+
+    assert still.calls.count("a") == 1
 
 
 def flush(redis: RedisServer) -> None:

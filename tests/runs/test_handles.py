@@ -323,7 +323,7 @@ async def test_somebody_who_is_asked_may_answer_and_nothing_else() -> None:
         assert "waiting" == (await mine.refresh()).status
         await theirs.answer({"approve": True})
 
-        assert (await mine.wait(end=True)).ok
+        assert (await mine.wait()).ok
 
 
 async def test_a_run_that_nobody_has_begun_is_cancelled_at_once() -> None:
