@@ -6,9 +6,10 @@ from planner.catalog import ActionCatalog
 from planner.catalog.spec import Effect
 from planner.errors import BindingError
 from planner.execution.bind import Values, resolve
-from planner.execution.outcome import Preview
+from planner.execution.outcome import ExecutionResult, Preview
 from planner.execution.request import RunRequest
 from planner.execution.secrets import masked
+from planner.execution.summary import not_advanced
 from planner.limits import Limits
 from planner.plan import CandidatePlan, ValidationResult, build_graph, estimate, resolve_step, validate
 from planner.plan.bindings import references_in
@@ -73,3 +74,21 @@ def preview(request: RunRequest, catalog: ActionCatalog) -> Preview:
     plan = request.plan
     bindings = {step.id: {name: shown(value) for name, value in step.inputs.items()} for step in plan.steps}
     return Preview(order=build_graph(plan).order, bindings=bindings, estimate=estimate(plan, catalog))
+
+
+def dry_run(request: RunRequest, catalog: ActionCatalog, limits: Limits) -> ExecutionResult:
+    """Return what a dry run shows."""
+    reason, validation = refuse(request.plan, request, catalog, limits)
+    if reason is not None:
+        return not_advanced(request, "failed", reason, validation)
+    context = request.context
+    return ExecutionResult(
+        ok=True,
+        outputs={},
+        status="pending",
+        run_id=context.run_id,
+        plan_id=request.plan.id,
+        preview=preview(request, catalog),
+        validation=validation,
+        tags=context.tags,
+    )

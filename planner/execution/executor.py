@@ -21,7 +21,7 @@ from planner.errors import LeaseLost
 from planner.events import emit
 from planner.execution.acknowledge import Acknowledgements, AcknowledgingSaver
 from planner.execution.active import Active, Entering
-from planner.execution.admission import preview, refuse
+from planner.execution.admission import dry_run, refuse
 from planner.execution.body import make_graph
 from planner.execution.gate import Gates, Rates
 from planner.execution.history import History, Start, pinned, read_history
@@ -31,7 +31,7 @@ from planner.execution.outcome import ExecutionResult, RunStatus
 from planner.execution.publisher import Publisher
 from planner.execution.read_result import result_of_record
 from planner.execution.request import RunRequest
-from planner.execution.run_log import RunLog, RunStores
+from planner.execution.run_log import RunLog, RunStores, Taken
 from planner.execution.run_records import read_answers, read_run
 from planner.execution.run_writer import RunWriter
 from planner.execution.secrets import secrets_in
@@ -114,7 +114,7 @@ class PlanExecutor:
             Exception: what the checkpointer or the blob store raised; the run goes on when it is called again.
         """
         if request.dry_run:
-            return await self._show(request)
+            return dry_run(request, self.catalog, self.limits)
         active = await self.begin(request, record=record)
         if isinstance(active, ExecutionResult):
             return active
@@ -126,7 +126,7 @@ class PlanExecutor:
         return None if reason is None else not_advanced(request, "failed", reason, validation)
 
     async def begin(
-        self, request: RunRequest, calls: Sequence[str] = (), *, record: bool = True
+        self, request: RunRequest, calls: Sequence[str] = (), *, record: bool = True, taken: Taken | None = None
     ) -> Active | ExecutionResult:
         """Take a run up, or return what became of it: it has ended, or the plan is not run.
 
@@ -134,6 +134,7 @@ class PlanExecutor:
             request: What is to be run.
             calls: Callbacks for its end, when it is new: registered names, or URLs.
             record: As `execute`.
+            taken: The run has been taken up already, and is let go of if it is not begun.
 
         Raises:
             Exception: as `execute`. When this returns, the run is recorded, where runs are.
@@ -143,7 +144,7 @@ class PlanExecutor:
         entering.callers += 1
         try:
             async with entering.turn:
-                begun = await self._enter(request, calls, entering, self.log if record else None)
+                begun = await self._enter(request, calls, entering, self.log if record else None, taken)
         finally:
             entering.callers -= 1
             if entering.callers == 0:
@@ -185,25 +186,13 @@ class PlanExecutor:
         if self.log is not None:
             self.log.keeper.close()
 
-    async def _show(self, request: RunRequest) -> ExecutionResult:
-        """Return what a dry run shows."""
-        reason, validation = refuse(request.plan, request, self.catalog, self.limits)
-        if reason is not None:
-            return not_advanced(request, "failed", reason, validation)
-        context = request.context
-        return ExecutionResult(
-            ok=True,
-            outputs={},
-            status="pending",
-            run_id=context.run_id,
-            plan_id=request.plan.id,
-            preview=preview(request, self.catalog),
-            validation=validation,
-            tags=context.tags,
-        )
-
     async def _enter(
-        self, request: RunRequest, calls: Sequence[str], entering: Entering, log: RunLog | None
+        self,
+        request: RunRequest,
+        calls: Sequence[str],
+        entering: Entering,
+        log: RunLog | None,
+        taken: Taken | None,
     ) -> Active | ExecutionResult:
         """Return the run that a request means, begun or joined, or why it is not run."""
         run_id = request.context.run_id
@@ -211,11 +200,11 @@ class PlanExecutor:
             active.start.check(request)
             return active
         reason, validation = await self._refuse(request.plan, request)
-        if entering.cancelled:
+        if entering.cancelled and taken is None:
             return not_advanced(request, "cancelled", "Cancelled: it was cancelled before it started")
         writer: RunWriter | None = None
         if log is not None:
-            entered = await log.enter(request, create=reason is None, calls=calls)
+            entered = await log.enter(request, create=reason is None, calls=calls, taken=taken)
             if isinstance(entered, RunWriter):
                 writer = entered
             elif entered.why == "ended":

@@ -5,12 +5,13 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import replace
 from time import monotonic
 from typing import Literal
 
 from planner.errors import LeaseLost
-from storage.errors import StorageError
-from storage.runs import RunStore
+from storage.errors import StorageError, StorageUnavailable
+from storage.runs import RunStore, Update
 
 logger = logging.getLogger("goalgraph")
 
@@ -80,6 +81,8 @@ class LeaseKeeper:
         self._open = open_store
         self._beat = min(BEAT, seconds / 3)
         self._holds: dict[str, Hold] = {}
+        self._owed: dict[tuple[str, int], Update] = {}
+        """By run and token: what is still to be given back."""
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Event()
@@ -98,6 +101,11 @@ class LeaseKeeper:
         """Renew no longer."""
         if self._holds.get(hold.run_id) is hold:
             del self._holds[hold.run_id]
+
+    def owe(self, run_id: str, token: int, update: Update) -> None:
+        """Give a run back that could not be, as soon as the store answers: nobody died with it."""
+        if self._open is not None:
+            self._owed[run_id, token] = replace(update, events=())
 
     @property
     def held(self) -> int:
@@ -127,6 +135,7 @@ class LeaseKeeper:
                         store = await exits.enter_async_context(self._open_store())
                     while not self._closing.is_set():
                         await self._renew(store)
+                        await self._give_back(store)
                         await self._pause()
             except (StorageError, OSError, TimeoutError) as error:
                 logger.warning("leases cannot be renewed now: %s", error or "no answer in time")
@@ -165,6 +174,17 @@ class LeaseKeeper:
             if state == "cancelled":
                 hold.hear("cancelled")
         self._stop_late()
+
+    async def _give_back(self, store: RunStore) -> None:
+        for (run_id, token), update in list(self._owed.items()):
+            try:
+                async with asyncio.timeout(self.seconds / 3):
+                    await store.update(run_id, token, update)
+            except (StorageUnavailable, TimeoutError):
+                return
+            except StorageError as error:
+                logger.info("run %s could not be given back: %s", run_id, error)
+            del self._owed[run_id, token]
 
     def _stop_late(self) -> None:
         """Stop the runs whose lease may run out before it can be renewed."""

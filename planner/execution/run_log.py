@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
+from typing import NamedTuple
 
 from planner.catalog import Codecs
 from planner.errors import RunConflict, RunHeld, RunNotRecorded
@@ -20,7 +21,7 @@ from planner.limits import Limits
 from storage.errors import StorageError
 from storage.protocols import BlobStore, RecordStore
 from storage.records import Change
-from storage.runs import Claim, Granted, LiveRuns, Refused, RunStore
+from storage.runs import Claim, Granted, LiveRuns, Refused, Released, RunStore, Update
 from storage.serde import ValueCodec, strict_serializer
 
 logger = logging.getLogger("goalgraph")
@@ -36,6 +37,14 @@ class RunStores:
     """Opens a store for leases only, in another thread; `None` when the runs live and end with this process."""
     codec: ValueCodec = field(default_factory=lambda: ValueCodec(strict_serializer()))
     """How records are written; as plain data by default."""
+
+
+class Taken(NamedTuple):
+    """A run that was taken up before it is known what it is."""
+
+    granted: Granted
+    at: float
+    """When it was asked for, on the clock of `monotonic`."""
 
 
 class RunLog:
@@ -99,13 +108,34 @@ class RunLog:
                 told.add(event.step_id)
         return told
 
-    async def enter(self, request: RunRequest, *, create: bool, calls: Sequence[str] = ()) -> RunWriter | Refused:
+    async def take(self, run_id: str) -> Taken | None:
+        """Take up a run that is there, to begin it as its record says; `None` when that is not possible now.
+
+        Raises:
+            StorageUnavailable: the store does not answer.
+        """
+        at = monotonic()
+        answer = await self.stores.live.enter(run_id, self._claim())
+        return Taken(answer, at) if isinstance(answer, Granted) else None
+
+    async def let_go(self, taken: Taken, due_in: float) -> None:
+        """Leave a run that was taken up to others, as it was."""
+        granted = taken.granted
+        await self.stores.live.update(granted.state.owner, granted.token, Update(then=Released(due_in, granted.told)))
+
+    def _claim(self) -> Claim:
+        return Claim(holder=self.holder, seconds=self.keeper.seconds)
+
+    async def enter(
+        self, request: RunRequest, *, create: bool, calls: Sequence[str] = (), taken: Taken | None = None
+    ) -> RunWriter | Refused:
         """Take a run up, and record it first when it is new; nothing of it has happened before this returns.
 
         Args:
             request: What is to be run.
             create: Whether it may be new.
             calls: Callbacks, when it is.
+            taken: It has been taken up already.
 
         Returns:
             Who records the rest; or why there is nothing to advance: it has ended, or is not there.
@@ -115,9 +145,11 @@ class RunLog:
             RunHeld: another process advances it.
             RunNotRecorded: the store does not take the record.
         """
-        run_id, taken = request.context.run_id, monotonic()
-        claim = Claim(holder=self.holder, seconds=self.keeper.seconds)
-        answer = await self._enter(request, claim, "running" if create else None, calls=calls)
+        run_id, at = request.context.run_id, monotonic() if taken is None else taken.at
+        if taken is None:
+            answer = await self._enter(request, self._claim(), "running" if create else None, calls=calls)
+        else:
+            answer = taken.granted
         match answer:
             case Refused(why="held", holder=holder, seconds=seconds):
                 raise RunHeld(run_id, holder, seconds)
@@ -125,7 +157,7 @@ class RunLog:
                 return answer
             case Granted():
                 largest = self._limits.blob_bytes
-                return RunWriter(self.stores.live, self.stores.codec, self.keeper, request, answer, taken, largest)
+                return RunWriter(self.stores.live, self.stores.codec, self.keeper, request, answer, at, largest)
 
     async def _enter(
         self,

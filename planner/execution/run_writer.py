@@ -196,9 +196,11 @@ class RunWriter:
             keep=self.spent.packed(),
             progress=self._progress,
         )
-        with suppress(StorageError, TimeoutError):  # then the lease runs out
+        try:
             async with asyncio.timeout(HAND_BACK):
                 await self._live.update(self._run_id, self.token, update)
+        except (StorageError, TimeoutError):  # then the lease runs out, which must not count as the death of a process
+            self._keeper.owe(self._run_id, self.token, update)
 
     def _hear(self, news: News) -> None:
         self._news.append(news)

@@ -16,6 +16,8 @@ from planner.events import ExecutionEvent, ExecutionEventCallback, emit
 from planner.execution import ExecutionResult, RunRequest, RunStatus
 from planner.execution.active import Active
 from planner.execution.read_result import result_of_record
+from planner.execution.run_log import Taken
+from planner.execution.run_records import read_run
 from planner.runs.access import RunAccess, open_questions, owner_of
 from planner.runs.following import as_told
 from storage.errors import StorageError, StorageUnavailable
@@ -66,6 +68,8 @@ class Driver:
         """Whether runs are left to other processes now."""
         self._access = access
         self._executor = access.executor
+        self.on_free: Callable[[], None] = lambda: None
+        """Told when there is room for another run."""
         self.busy = 0
         """Runs that an engine has advanced here now."""
         self.started = 0
@@ -81,10 +85,7 @@ class Driver:
         """Advance a run as its record says, if nobody else does; an engine calls it, and nothing is raised."""
         self.busy += 1
         try:
-            record = await self._access.any(run_id)
-            if record is None or record.ended or self.closing:
-                return
-            await self._advance(await self._access.request(record), None)
+            await self._take_up(run_id)
         except (RunHeld, LeaseLost) as error:
             logger.debug("%s", error)
         except MissingSecrets as error:
@@ -97,6 +98,21 @@ class Driver:
             logger.exception("run %s could not be advanced", run_id)
         finally:
             self.busy -= 1
+            self.on_free()
+
+    async def _take_up(self, run_id: str) -> None:
+        """Advance a run as its record says, which comes with the lease."""
+        log = self._executor.log
+        taken = None if log is None or self.closing else await log.take(run_id)
+        if log is None or taken is None:
+            return
+        try:
+            record = read_run(taken.granted.state, log.stores.codec)
+            request = await self._access.request(record)
+        except BaseException:  # whatever it is, it is raised again
+            await log.let_go(taken, LOOK_AGAIN)
+            raise
+        await self._advance(request, None, taken)
 
     async def settle(
         self,
@@ -148,7 +164,7 @@ class Driver:
                 return found
         return await self.watch(run_id, heard, request.on_event)
 
-    async def _advance(self, request: RunRequest, active: Active | None) -> ExecutionResult:
+    async def _advance(self, request: RunRequest, active: Active | None, taken: Taken | None = None) -> ExecutionResult:
         """Run, or join what was begun for this request.
 
         Raises:
@@ -158,7 +174,7 @@ class Driver:
         if active is None:
             if request.on_event is not None and run_id in self._executor.active:
                 raise RunHeld(run_id, "another call of this process", LOOK_AGAIN)
-            begun = await self._executor.begin(request)
+            begun = await self._executor.begin(request, taken=taken)
             if isinstance(begun, ExecutionResult):
                 return begun
             active = begun

@@ -32,6 +32,8 @@ from storage.errors import StorageError
 
 logger = logging.getLogger("goalgraph")
 
+SUBMIT_GRACE = 5.0
+"""Seconds that an engine has to wake somebody up for a new run, before sweepers look for it too."""
 NEVER = 10 * 365 * 86_400.0
 """Seconds until a copy of a run is due that nobody has begun."""
 CLOSING = 0.02
@@ -78,6 +80,7 @@ class RunService:
             put_off=max(5.0, 2 * sweep),
             room=lambda: self.policy.slots - self.driver.busy,
         )
+        self.driver.on_free = self.sweeper.freed
         patience = self.limits.callback_timeout.total_seconds()
         registered = ChainMap(dict(callbacks or {}), executor.catalog.callbacks)
         self.notifier = Notifier(live, self.access, registered, every=sweep, timeout=patience)
@@ -205,7 +208,7 @@ class RunService:
         refused = await self._executor.check(request)
         if refused is not None:
             return self._handle(request, refused)
-        if not await self.log.submit(request, calls=calls):
+        if not await self.log.submit(request, calls=calls, due_in=0.0 if self.engine.local else SUBMIT_GRACE):
             await self._call_back(request.context.run_id, calls)
         return await self._taken_up(request)
 

@@ -50,6 +50,8 @@ class Sweeper:
         """Runs that were due at the last of them."""
         self._foreign: dict[str, float] = {}
         """Runs that are left alone → until when."""
+        self._more = False
+        """Whether the last look left runs that were due."""
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._looking = asyncio.Lock()
@@ -84,7 +86,15 @@ class Sweeper:
         async with self._looking:
             return await self._look()
 
+    def freed(self) -> None:
+        """Hear that there is room for another run; when the last look had to leave some, look now."""
+        if self._more:
+            self.wake()
+
     async def _look(self) -> int:
+        self._more = self._room() <= 0  # then there is nothing to look for, until there is room
+        if self._more:
+            return 0
         now = monotonic()
         self._foreign = {run_id: until for run_id, until in self._foreign.items() if until > now}
         try:
@@ -98,6 +108,7 @@ class Sweeper:
         taken, room = 0, self._room()
         for run_id in found:
             if taken >= room:
+                self._more = True
                 break
             if not await self._mine(run_id):
                 self._foreign[run_id] = now + LOOK_AGAIN

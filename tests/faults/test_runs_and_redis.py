@@ -144,7 +144,7 @@ async def test_outages_of_redis_are_no_deaths_of_workers(
     planners: Pair, still: Standstill, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three in a row, within one step, do not park the run as one that kills whoever advances it."""
-    monkeypatch.setattr(run_writer, "HAND_BACK", 0.05)
+    monkeypatch.setattr(run_writer, "HAND_BACK", -1.0)
     for times in (2, 3, 4):
         await asyncio.to_thread(redis.kill)
         await still.until_stopped()
