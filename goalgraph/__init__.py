@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     from goalgraph.application import open_planner
     from goalgraph.live import watch
     from goalgraph.settings import Settings
-    from planner.catalog import ActionCatalog, ActionContext, ActionSpec, Cost, Rate, Resource, Semantic, Slot, action
+    from planner.catalog import (
+        ActionCatalog,
+        ActionContext,
+        ActionSpec,
+        Approval,
+        Cost,
+        Rate,
+        Resource,
+        Semantic,
+        Slot,
+        action,
+    )
     from planner.context import NodeContext, RequestIdentity, RunImportance, RunOrigin, RunVisibility
     from planner.drafting import (
         Completion,
@@ -35,7 +46,7 @@ if TYPE_CHECKING:
     from planner.limits import Limits
     from planner.node_planner import NodePlanner
     from planner.plan import CandidatePlan, PlanStep, ValidationIssue, ValidationResult
-    from planner.runs import BackgroundExecutionHandle
+    from planner.runs import BackgroundExecutionHandle, RunPolicy
     from planner.service import PlannerService
 
 __version__ = "0.1.0"
@@ -44,6 +55,7 @@ __all__ = [
     "ActionCatalog",
     "ActionContext",
     "ActionSpec",
+    "Approval",
     "BackgroundExecutionHandle",
     "CandidatePlan",
     "Completion",
@@ -70,6 +82,7 @@ __all__ = [
     "Resource",
     "RunImportance",
     "RunOrigin",
+    "RunPolicy",
     "RunVisibility",
     "ScriptedModel",
     "Semantic",
@@ -93,6 +106,7 @@ _HOMES = {
         "ActionCatalog",
         "ActionContext",
         "ActionSpec",
+        "Approval",
         "Cost",
         "Rate",
         "Resource",
@@ -118,7 +132,7 @@ _HOMES = {
     "planner.errors": ["PlannerError"],
     "planner.events": ["ExecutionEvent", "PlanningEvent"],
     "planner.execution": ["ExecutionResult", "StepOutcome"],
-    "planner.runs": ["BackgroundExecutionHandle"],
+    "planner.runs": ["BackgroundExecutionHandle", "RunPolicy"],
     "planner.limits": ["Limits"],
     "planner.node_planner": ["NodePlanner"],
     "planner.plan": ["CandidatePlan", "PlanStep", "ValidationIssue", "ValidationResult"],

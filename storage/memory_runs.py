@@ -26,6 +26,11 @@ def _earliest(before: float | None, at: float) -> float:
     return at if before is None else min(before, at)
 
 
+def _fresh(update: Update, seq: int) -> Sequence[Change]:
+    """Return the events of an update that a log as far as `seq` lacks."""
+    return update.events[max(0, seq - update.after) :]
+
+
 @dataclass(slots=True)
 class _Control:
     """What is known of a run while it is live. Times are in ms."""
@@ -138,11 +143,10 @@ class MemoryRuns:
             control, seq = self._control(run_id), self._seq(run_id)
             if control is None or control.token != token or control.until is None:
                 return self._late(run_id, control, token, update)
-            if update.events and seq >= update.after + len(update.events):
-                return seq
             if update.change is not None:
                 self._records.add(update.change, update.counters)
-            for event in update.events:
+            fresh = _fresh(update, seq)
+            for event in fresh:
                 self._records.add(event)
             if update.progress:
                 control.crashes = 0
@@ -157,7 +161,7 @@ class MemoryRuns:
                     self._finish(run_id, control)
                 case _:
                     assert_never(update.then)
-            return seq + len(update.events)
+            return seq + len(fresh)
 
     async def cancel(
         self, run_id: str, *, change: Change, events: Sequence[Change]
@@ -317,8 +321,7 @@ class MemoryRuns:
         """Answer somebody who does not hold the run."""
         newest = control.token if control and control.token else self._tokens.get(run_id, 0)
         seq, ending = self._seq(run_id), isinstance(update.then, Ended)
-        written = not update.events or seq >= update.after + len(update.events)
-        if ending and control is None and token == newest and written:
+        if ending and control is None and token == newest and not _fresh(update, seq):
             return seq  # it has ended, and the answer was lost
         if control and control.token == token and isinstance(update.then, Released):
             return seq  # it was given back, and the answer was lost

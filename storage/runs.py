@@ -93,8 +93,8 @@ class Update:
     events: Sequence[Change] = ()
     """Appended to its log."""
     after: int = 0
-    """`seq` of the log before these events. When the log is further already, the call is a repetition whose answer was
-    lost, and changes nothing."""
+    """`seq` of the log before these events. When the log is further already, an answer was lost: the first events are
+    in it and are left out, all else is done, once more or for the first time."""
     then: Then = KEPT
     progress: bool = False
     """Whether a step has been finished since the run was acquired: then earlier crashes count no more."""

@@ -175,11 +175,11 @@ UPDATE = Script(
       return {2}
     end
     seq = tonumber(seq or 0)
-    local done = several > 0 and seq >= after + several
+    local fresh = math.max(0, math.min(several, after + several - seq))  -- those before them are in the log already
     if newest ~= token or not ends then
       if newest == token and next == 'r' then return {1, seq} end  -- it was given back, and the answer was lost
       newest = newest or redis.call('HGET', meta, 'fence') or '0'
-      if next == 'e' and not tenant and newest == token and (done or several == 0) then
+      if next == 'e' and not tenant and newest == token and fresh == 0 then
         return {1, seq}  -- it has ended, and the answer was lost
       end
       if next == 'e' or not idle then return {-1, newest} end
@@ -190,8 +190,7 @@ UPDATE = Script(
       end
       return {1, seq}
     end
-    if done then return {1, seq} end
-    if not idle then
+    if size + fresh > 0 then
       local no = full(outbox, limit)
       if no then return no end
     end
@@ -199,8 +198,9 @@ UPDATE = Script(
       place(document, 14, 13 + size)
       append('run', run, head, entries, owners, gone, outbox, limit, {state_of(document)}, limit ~= '')
     end
-    if several > 0 then
-      seq = append('event', run, log, events, logs, logs_gone, outbox, limit, rest(14 + size), true)
+    if fresh > 0 then
+      local first = 14 + size + several - fresh
+      seq = append('event', run, log, events, logs, logs_gone, outbox, limit, rest(first), true)
     end
     local time = now()
     if next == 'e' then
