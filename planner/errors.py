@@ -12,6 +12,8 @@ PlannerError
 ├── UnstorableOutput (TypeError)                an output is neither plain data nor has a codec
 ├── LimitExceeded (RuntimeError)                a bound of `Limits` was met
 ├── RunConflict (ValueError)                    a run id is used again with another plan, owner or inputs
+├── SecretInPlan (ValueError)                   a plan says what is secret, so its run cannot be recorded
+├── PlannerClosed (RuntimeError)                something is asked of a planner that was closed
 ├── RunNotFound (LookupError)                   there is no such run, or it is somebody else's
 ├── RunNotRecorded (RuntimeError)               the record of a run cannot be written, so it was not started
 ├── TooManyRuns (RuntimeError)                  a tenant, or everybody, has as many runs as are allowed
@@ -119,6 +121,26 @@ class LimitExceeded(PlannerError, RuntimeError):
 
 class RunConflict(PlannerError, ValueError):
     """A run id was used again with another plan, by somebody else, or with other inputs."""
+
+    @classmethod
+    def taken(cls, run_id: str) -> "RunConflict":
+        """Return what is said where the run is somebody else's: nothing of it."""
+        return cls(f"run id {run_id!r} is taken; use a new one")
+
+
+class SecretInPlan(PlannerError, ValueError):
+    """The text of a secret input stands in the plan as well, where the record of a run would show it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the plan holds the text of the secret {name!r}; bind it as ${{user.{name}}} instead")
+        self.name = name
+
+
+class PlannerClosed(PlannerError, RuntimeError):
+    """Something was asked of a planner that was closed; its runs are where they were."""
+
+    def __init__(self) -> None:
+        super().__init__("this planner was closed; open one again, its runs are still there")
 
 
 class RunNotFound(PlannerError, LookupError):

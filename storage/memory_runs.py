@@ -104,7 +104,7 @@ class MemoryRuns:
         with self._lock:
             now = self._clock()
             state = self._records.newest("run", run_id)
-            if state and any(state.columns.get(name) != fact for name, fact in (expect or {}).items()):
+            if state and any(state.columns.get(name, fact) != fact for name, fact in (expect or {}).items()):
                 return Refused(why="other", state=state)
             control = self._control(run_id)
             if control is None:
@@ -143,9 +143,11 @@ class MemoryRuns:
             control, seq = self._control(run_id), self._seq(run_id)
             if control is None or control.token != token or control.until is None:
                 return self._late(run_id, control, token, update)
+            fresh = _fresh(update, seq)
+            if isinstance(update.then, Kept) and update.events and not fresh:
+                return seq
             if update.change is not None:
                 self._records.add(update.change, update.counters)
-            fresh = _fresh(update, seq)
             for event in fresh:
                 self._records.add(event)
             if update.progress:
@@ -199,10 +201,10 @@ class MemoryRuns:
             tenants = [control.tenant for control in controls.values()]
             return Load(tenant=tenants.count(tenant), all=len(tenants), due=len(self._due(controls)))
 
-    async def due(self, limit: int = 1000) -> Sequence[str]:
+    async def due(self, limit: int = 1000, skip: int = 0) -> Sequence[str]:
         """Name runs that are due; see `DueRuns`."""
         with self._lock:
-            return [run_id for _, run_id in self._due(self._live())[:limit]]
+            return [run_id for _, run_id in self._due(self._live())[skip : skip + limit]]
 
     async def defer(self, run_id: str, seconds: float) -> bool:
         """Put a run off that is due; see `DueRuns`."""

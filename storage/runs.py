@@ -93,8 +93,9 @@ class Update:
     events: Sequence[Change] = ()
     """Appended to its log."""
     after: int = 0
-    """`seq` of the log before these events. When the log is further already, an answer was lost: the first events are
-    in it and are left out, all else is done, once more or for the first time."""
+    """`seq` of the log before these events. When the log is further already, an answer was lost: those events
+    that are in it are left out. If all are, the call is a repetition and changes nothing, unless it releases or ends
+    the run, which nothing has done yet."""
     then: Then = KEPT
     progress: bool = False
     """Whether a step has been finished since the run was acquired: then earlier crashes count no more."""
@@ -156,7 +157,8 @@ class RunStore(Protocol):
                 `Granted.token` is 0.
             new: The first state of its document (with the column `org_id`, its tenant), when it is not there yet. A run
                 that is there is not changed by it, but for `again`.
-            expect: Columns that a run which is there must have; otherwise the answer is `Refused("other")`.
+            expect: Columns of a run which is there; when one has another value, the answer is `Refused("other")`. One
+                that it has not at all is as good: an older version may have written it.
             due_in: When nobody holds it.
             calls: Targets of callbacks, added when the run is created or begun again.
             again: A run that has ended becomes live again, with `new` merged into its document.
@@ -205,8 +207,13 @@ class RunStore(Protocol):
 class DueRuns(Protocol):
     """Runs that somebody should take up: handed back, answered, or their holder's lease ran out."""
 
-    async def due(self, limit: int = 1000) -> Sequence[str]:
-        """Name runs that are due, the longest first, at most so many of each partition; nothing is changed."""
+    async def due(self, limit: int = 1000, skip: int = 0) -> Sequence[str]:
+        """Name runs that are due, the longest first; nothing is changed.
+
+        Args:
+            limit: At most so many of each partition.
+            skip: After so many of each partition.
+        """
         ...
 
     async def defer(self, run_id: str, seconds: float) -> bool:

@@ -106,19 +106,15 @@ def show(run: str, where: Where) -> Ending:
     async def read(stores: OpenStores) -> tuple[RunRecord, Sequence[RunEvent]]:
         runs = Runs(stores.records, stores.codec)
         found = await runs.get(await resolve(runs, run, where), where.identity)
-        known = found.status == "succeeded" or (found.status == "waiting" and found.steps)
+        known = found.steps and (found.ended or found.status == "waiting")
         return found, () if known else await runs.events(found.id, where.identity)
 
     found, happened = _need(ask(where, read), run)
     steps = steps_of([step["id"] for step in found.plan.get("steps", ())], found, happened)
-    undone = {one.step_id: one for one in happened if one.phase in ("compensation_success", "compensation_failure")}
-    details = run_details(found, steps, list(undone.values()), where.how_to_answer(found.id))
+    details = run_details(found, steps, where.how_to_answer(found.id))
     people().print(details)
     states = {step_id: {**asdict(state), "seconds": state.seconds} for step_id, state in steps.items()}
-    told = {
-        step_id: {"undone": one.phase == "compensation_success", "error": one.error} for step_id, one in undone.items()
-    }
-    document = {**asdict(found), "steps": states, "compensation": told}
+    document = {**asdict(found), "steps": states}
     del document["request"]  # for other processes
     return Ending(document=document)
 

@@ -13,6 +13,7 @@ from goalgraph.live.questions import question_details
 from goalgraph.live.view import HowToAnswer, utc_now
 from goalgraph.live.words import MARKS, seconds, short
 from planner.execution import RunEvent, RunRecord, StepState
+from planner.execution.outcome import UndoOutcome
 from planner.runs.access import open_questions
 from storage.protocols import Table as Answer
 
@@ -42,15 +43,12 @@ def runs_table(runs: Sequence[RunRecord]) -> RenderableType:
     return table
 
 
-def run_details(
-    run: RunRecord, steps: Mapping[str, StepState], undone: Sequence[RunEvent], how: HowToAnswer
-) -> RenderableType:
+def run_details(run: RunRecord, steps: Mapping[str, StepState], how: HowToAnswer) -> RenderableType:
     """Show one run: what it was, where each step is, what it asks, and what it returned or what failed.
 
     Args:
         run: Its record.
         steps: Where each step is.
-        undone: What was undone of it, and what was not.
         how: Says what to type to answer a question.
     """
     mark, style = MARKS[run.status]
@@ -81,7 +79,7 @@ def run_details(
         steps_table(run, steps),
     ]
     parts += [Text.assemble(("✗ ", "red"), error) for error in run.errors]
-    parts += [_undo_line(event) for event in undone]
+    parts += [_undo_line(undo) for undo in run.compensation.values()]
     parts += [question_details(question, how(question), utc_now()) for question in open_questions(run)]
     if run.outputs:
         parts.append(outputs_table(run.outputs))
@@ -89,10 +87,12 @@ def run_details(
     return Group(*parts)
 
 
-def _undo_line(event: RunEvent) -> Text:
-    if event.phase == "compensation_success":
-        return Text.assemble(("↶ ", "yellow"), (event.step_id or "", "bold"), " was undone")
-    return Text.assemble(("✗ ", "red"), (event.step_id or "", "bold"), f" was not undone: {event.error or ''}")
+def _undo_line(undo: UndoOutcome) -> Text:
+    if undo.status == "undone":
+        return Text.assemble(("↶ ", "yellow"), (undo.step_id, "bold"), " was undone")
+    why = f"{undo.error_type}: {undo.error}" if undo.error_type else undo.error or ""
+    mark = ("✗ ", "red") if undo.open else ("– ", "yellow")
+    return Text.assemble(mark, (undo.step_id, "bold"), f" was not undone: {why}")
 
 
 def steps_table(run: RunRecord, steps: Mapping[str, StepState]) -> RenderableType:

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 from planner.catalog import ActionSpec, Slot
 from planner.drafting.drafter import Drafter
-from planner.drafting.reach import EFFECT_COST
 from planner.drafting.request import PlanningContext
 from planner.drafting.signatures import slot_type
 from planner.drafting.typed_search import TypedSearch, allowed_by
@@ -21,7 +20,7 @@ from planner.drafting.wire import to_wire
 from planner.plan import After, CandidatePlan, PlanStep, Reference, Template, parse_text, resolve_step
 from planner.plan.bindings import references_in, write_text
 from planner.plan.graph import step_references
-from planner.plan.replanning import ReplanRequest
+from planner.plan.replanning import ReplanRequest, stronger
 
 INSTRUCTION = """\
 A plan was carried out in part, and then a step failed. Memory has what failed, and the plan.
@@ -47,7 +46,8 @@ class DraftReplanner:
         """Return the steps that are still to be done, or `None` when no way was found."""
         situation = _Situation.of(request)
         if self.drafter.llm is not None:
-            result = await self.drafter.draft(situation.context(_goal(request), instruction=INSTRUCTION))
+            context = situation.context(_goal(request), instruction=INSTRUCTION, exclude_actions=situation.strong)
+            result = await self.drafter.draft(context)
             return None if result.plan is None else situation.tail(result.plan)
         search = TypedSearch(request.catalog, self.drafter.limits)
         return await asyncio.to_thread(_replaced, search, situation)
@@ -97,6 +97,11 @@ class _Situation:
         """Only those of the plan that failed: whoever asked for it may have kept others out."""
         return sorted({spec.flow_id for spec in self.specs.values() if spec.flow_id is not None})
 
+    @property
+    def strong(self) -> tuple[str, ...]:
+        """The actions that change more than the steps of the plan do: nobody has agreed to them."""
+        return tuple(spec.ref for spec in stronger(self.request.catalog.view.specs, self.specs.values()))
+
     def tail(self, drafted: CandidatePlan, taken: Iterable[str] = ()) -> CandidatePlan:
         """Return a drafted plan with the real names: of the outputs that it binds as keys, and ids that are free."""
         used = {*self.request.done, *taken}
@@ -117,7 +122,8 @@ class _Situation:
     def _missing(self) -> list[str]:
         """Say what could give the outputs of the step that failed."""
         spec, lines = self.specs[self.request.failed_step], list[str]()
-        allowed = allowed_by(PlanningContext(goal="", identity=self.request.identity, exclude_actions=(spec.name,)))
+        excluded = (spec.name, *self.strong)
+        allowed = allowed_by(PlanningContext(goal="", identity=self.request.identity, exclude_actions=excluded))
         for slot in spec.outputs:
             found = self.request.catalog.producers(slot, flow_ids=self.groups)
             likely = [one for one in found if allowed(one.action)][:SHOWN_PRODUCERS]
@@ -153,10 +159,7 @@ def _swapped(value: Any, swap: Swap) -> Any:
 
 
 def _replaced(search: TypedSearch, situation: _Situation) -> CandidatePlan | None:
-    """Return the rest of the plan with other steps in the place of the one that failed, or `None`.
-
-    They may change no more than the steps of the plan do: nobody has seen them.
-    """
+    """Return the rest of the plan with other steps in the place of the one that failed, or `None`."""
     request = situation.request
     failed = request.plan.step(request.failed_step)
     if failed is None or failed.for_each is not None:
@@ -165,10 +168,8 @@ def _replaced(search: TypedSearch, situation: _Situation) -> CandidatePlan | Non
     needs = _needs(situation, rest)
     if not needs:
         return None
-    most = max(EFFECT_COST[spec.policy.effect] for spec in situation.specs.values())
-    strong = [spec.ref for spec in request.catalog.view.specs if EFFECT_COST[spec.policy.effect] > most]
     wants = {f"want_{number}": slot for number, slot in enumerate(needs.values())}
-    excluded = (situation.specs[failed.id].name, *strong)
+    excluded = (situation.specs[failed.id].name, *situation.strong)
     found = search.plan(situation.context(_goal(request), wants=wants, exclude_actions=excluded))
     if found.plan is None:
         return None

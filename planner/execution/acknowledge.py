@@ -111,9 +111,13 @@ class AcknowledgingSaver(BaseCheckpointSaver[Any]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Hand on."""
+        """Hand on. A flow hears of a refusal inside its action, so it would fail the step: the run hears of it here."""
         self._newest = None
-        return await self.inner.aput(config, checkpoint, metadata, new_versions)
+        try:
+            return await self.inner.aput(config, checkpoint, metadata, new_versions)
+        except Exception as error:  # whatever it is, it is raised again
+            self.acknowledgements.on_refused(error)
+            raise
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Hand on, and keep what earlier lives of the run asked and began."""

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from planner.context import RequestIdentity
 from planner.execution.attempt import LINGER
 from planner.execution.history import Start
 from planner.execution.outcome import ExecutionResult
@@ -61,5 +62,10 @@ class Entering:
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     callers: int = 0
-    cancelled: bool = False
-    """It was cancelled meanwhile."""
+    stops: list[RequestIdentity | None] = field(default_factory=list[RequestIdentity | None])
+    """Who cancelled it meanwhile; `None`: this process itself."""
+
+    def cancelled(self, identity: RequestIdentity) -> bool:
+        """Whether it was cancelled that is entered for `identity`; of another owner's run there may be the same id."""
+        owner = (identity.org_id, identity.user_id)
+        return any(one is None or (one.org_id, one.user_id) == owner for one in self.stops)

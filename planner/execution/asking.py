@@ -127,14 +127,16 @@ async def decided(state: RunState, step: PlanStep, spec: ActionSpec, name: str, 
     answers = answered(state)
     for retries in count():
         suffix = f"#{answers}.{retries}" if answers or retries else ""
-        if not await _was_begun(state, name, answers, suffix):
+        before = not suffix and _left(state, step.id, name)
+        if not await _was_begun(state, name, answers, suffix, "" if before else state.process):
             return None
+        when = "was called in an earlier attempt of the run" if before else "was in flight when the run stopped"
 
-        def value() -> dict[str, Any]:
+        def value(when: str = when) -> dict[str, Any]:
             return question_value(
                 "unknown",
                 step.id,
-                f"{name}: {spec.name} was in flight when the run stopped, and may or may not have taken effect",
+                f"{name}: {spec.name} {when}, and may or may not have taken effect",
                 schema=unknown_schema(spec.returns),
                 about=_about(spec) | {"call": name, "inputs": _inputs(state, step, item)},
             )
@@ -170,14 +172,20 @@ async def _decision(state: RunState, name: str, value: Callable[[], dict[str, An
 
 
 async def begin(state: RunState, name: str) -> None:
-    """Write down that a call is about to be made that may be repeated, but leaves something to undo."""
+    """Write down that a call is about to be made that may be repeated, but does more than read."""
     answers = answered(state)
-    await _was_begun(state, name, answers, f"#{answers}.0" if answers else "")
+    await _was_begun(state, name, answers, f"#{answers}.0" if answers else "", state.process)
 
 
-async def _was_begun(state: RunState, name: str, answers: int, suffix: str) -> bool:
+def _left(state: RunState, step_id: str, name: str) -> bool:
+    """Tell whether a call may have taken effect in an earlier attempt."""
+    left = state.left.get(step_id)
+    return left is not None and not left.calls.isdisjoint((step_id, name))
+
+
+async def _was_begun(state: RunState, name: str, answers: int, suffix: str, process: str) -> bool:
     async def intend() -> dict[str, Any]:
-        return {"intent": state.key(name), "answers": answers, "process": state.process}
+        return {"intent": state.key(name), "answers": answers, "process": process}
 
     found = await durable(f"{name}!intent{suffix}", intend, state.acknowledgements)
     return found["process"] != state.process

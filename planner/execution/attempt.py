@@ -164,11 +164,20 @@ def check_output(spec: ActionSpec, value: Any, codecs: Codecs, limit: int, secre
 async def with_retries(
     attempt: Callable[[int], Awaitable[T]],
     policy: RetryPolicy,
+    retried: Callable[[BaseException], bool],
     *,
     on_retry: Callable[[int, BaseException], None],
     pause: Callable[[float], Awaitable[None]],
 ) -> T:
-    """Call `attempt(1)`, `attempt(2)` … as `policy` says, and return or raise what the last one did."""
+    """Call `attempt(1)`, `attempt(2)` … as `policy` says, and return or raise what the last one did.
+
+    Args:
+        attempt: One call, by its number.
+        policy: How often, and after what time.
+        retried: Whether there may be another attempt after an error.
+        on_retry: Told of an attempt that failed, before the next one.
+        pause: Waits between two attempts.
+    """
 
     def tell(state: RetryCallState) -> None:
         if state.outcome is not None and (error := state.outcome.exception()) is not None:
@@ -179,7 +188,7 @@ async def with_retries(
     retrying = AsyncRetrying(
         stop=stop_after_attempt(policy.max_attempts),
         wait=_Backoff(policy),
-        retry=retry_if_exception(lambda error: is_retried(error, policy)),
+        retry=retry_if_exception(retried),
         before_sleep=tell,
         sleep=pause,
         reraise=True,

@@ -23,7 +23,7 @@ from langgraph.pregel import Pregel  # pyright: ignore[reportMissingTypeStubs]  
 from planner.errors import RunConflict
 from planner.execution.blobs import load
 from planner.execution.compensation import compensate, undo_again, undone_before
-from planner.execution.kept import kept_from, recordable
+from planner.execution.kept import kept_from, left_from, recordable
 from planner.execution.langgraph_tasks import current_task_id, named_task
 from planner.execution.outcome import StepOutcome
 from planner.execution.people import read_question
@@ -69,11 +69,20 @@ async def _advance(state: RunState, start: dict[str, Any], previous: Mapping[str
         state.undone = undone_before(previous)
         if previous is not None and not state.kept:
             state.kept = kept_from(previous)
+        state.left = left_from(previous)
+        _stay_stopped(state)
         await _Body(state).run()
         while state.on_failure == "replan" and await replan(state):
             await _Body(state).run()
         await compensate(state)
     return final_record(state, start)
+
+
+def _stay_stopped(state: RunState) -> None:
+    """Stop a run that was being undone because it had been stopped: what it had asked is not asked any more."""
+    end = None if state.acknowledgements is None else state.acknowledgements.earlier.end
+    if end is not None and end["stop"] in ("cancelled", "deadline"):
+        state.stop(end["stop"], end["stop_message"], 0)
 
 
 class _Body:

@@ -6,15 +6,16 @@ run that was killed goes on with what was not undone, and steps that do not depe
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from planner.execution.kept import carry_over
 from planner.execution.langgraph_tasks import durable
 from planner.execution.outcome import UndoOutcome
 from planner.execution.state import RunState
 from planner.execution.summary import disturbed, status_of
-from planner.execution.undo import undo_step, undoable
+from planner.execution.undo import undo_ref, undo_step, undoable
 from planner.execution.window import Window
 
 VERSION = 1
@@ -26,12 +27,19 @@ EARLIEST = datetime.min.replace(tzinfo=UTC)
 async def compensate(state: RunState) -> None:
     """Decide how a run ends whose steps are settled, and undo it when its policy says so."""
     state.seal()
-    order = undo_order(state)
-    if order and disturbed(state):
+    tried = {} if status_of(state) == "succeeded" else await carry_over(state)
+    state.compensation.update(tried)  # until they are undone
+    order = [step_id for step_id in undo_order(state) if step_id not in tried or tried[step_id].status == "failed"]
+    decided = state.acknowledgements is not None and state.acknowledgements.earlier.end is not None
+    if decided or (order and disturbed(state)):
+        here: list[bool] = []
 
         async def decide() -> dict[str, Any]:
+            here.append(True)
             chosen = order if _wanted(state) else []
-            return {"v": VERSION, "stop": state.stop_reason, "stop_message": state.stop_message, "undo": chosen}
+            refs = {step_id: ref for step_id in chosen if (ref := undo_ref(state, step_id)) is not None}
+            stopped = {"stop": state.stop_reason, "stop_message": state.stop_message}
+            return {"v": VERSION, **stopped, "undo": chosen, "refs": refs}
 
         # its end is recorded first: a resumed run may not see again why it was stopped
         decision = await durable("!end", decide, state.acknowledgements)
@@ -40,9 +48,10 @@ async def compensate(state: RunState) -> None:
         state.stop_reason, state.stop_message = decision["stop"], decision["stop_message"]
         order = decision["undo"]
         if order:
-            await undo(state, order, {})
-    if _wanted(state):
-        _report(state)
+            items = {step_id: one.items for step_id, one in tried.items()}
+            await undo(state, order, items, decision.get("refs", {}), tell=bool(here))
+    # a run that keeps what it did has no report, but what a replan dropped is in no outcome either
+    _report(state, state.everything.order if _wanted(state) else state.superseded)
 
 
 async def undo_again(state: RunState, previous: Mapping[str, Any]) -> None:
@@ -52,7 +61,7 @@ async def undo_again(state: RunState, previous: Mapping[str, Any]) -> None:
     failed = {one.step_id: one.items for one in found if one.status == "failed"}
     if failed:
         state.gates.run.open()  # no step arrives at it
-        await undo(state, list(failed), failed)
+        await undo(state, list(failed), failed, {})
 
 
 def undone_before(previous: Mapping[str, Any] | None) -> dict[str, int]:
@@ -64,11 +73,14 @@ def undone_before(previous: Mapping[str, Any] | None) -> dict[str, int]:
         return {}
     counts = dict(previous.get("undone", {}))
     for record in previous.get("compensation", ()):
-        step_id, left = record["step_id"], record["items"]
+        name, left = record["step_id"], record["items"]
+        step_id = name.partition("#")[0]  # what a replan took out of the plan is counted with what has its id
         if record["status"] == "undone":
             names = [step_id]
         elif record["attempts"] and left:
-            outcome = previous["records"][step_id]
+            superseded = previous.get("superseded", {}).get(name)
+            own = previous.get("carried", {}).get(step_id) or previous["records"].get(step_id)
+            outcome = own if superseded is None else superseded["outcome"]
             items = outcome.get("items") or outcome["value"]
             names = [f"{step_id}[{at}]" for at in range(len(items)) if at not in left]
         else:
@@ -84,27 +96,45 @@ def undo_order(state: RunState) -> list[str]:
     Clocks of two processes may disagree, so a step counts as completed no earlier than what it waited for.
     """
     at: dict[str, datetime] = {}
-    order = state.graph.order
+    graph = state.everything
+    order = graph.order
     for step_id in order:
-        own = state.outcomes[step_id].finished_at or EARLIEST
-        at[step_id] = max([own, *(at[other] for other in state.graph.edges[step_id])])
+        own = state.called(step_id).outcome.finished_at or EARLIEST
+        at[step_id] = max([own, *(at[other] for other in graph.edges[step_id])])
     position = {step_id: number for number, step_id in enumerate(order)}
-    found = [step_id for step_id in order if undoable(state.specs[step_id], state.outcomes[step_id])]
+    called = map(state.called, order)
+    found = [one.step.id for one in called if undoable(one.spec, one.outcome)]
     return sorted(found, key=lambda step_id: (at[step_id], position[step_id]), reverse=True)
 
 
-async def undo(state: RunState, order: Sequence[str], items: Mapping[str, Sequence[int]]) -> None:
-    """Undo the steps of `order`; of a mapped step only those `items` that are given for it, if any are."""
+async def undo(
+    state: RunState,
+    order: Sequence[str],
+    items: Mapping[str, Sequence[int]],
+    refs: Mapping[str, str],
+    *,
+    tell: bool = True,
+) -> None:
+    """Undo the steps of `order`.
+
+    Args:
+        state: The run.
+        order: Steps, the last to complete first.
+        items: Of a mapped step, all that is left to be undone; others are undone as a whole.
+        refs: By step, the version of the action that undoes it, as it was decided on.
+        tell: Whether listeners have not heard in an earlier life of the run that it begins.
+    """
     state.restart()
     state.on_status("compensating")
-    state.publisher.publish("compensation_start", details={"steps": list(order)})
-    turns = _Turns(state.graph.edges, order)
+    if tell:
+        state.publisher.publish("compensation_start", details={"steps": list(order)})
+    turns = _Turns(state.everything.edges, order)
 
     def call(step_id: str) -> Callable[[], Awaitable[None]]:
         async def work() -> dict[str, Any]:
             here.append(True)
             await turns.of(step_id)
-            return (await undo_step(state, step_id, items.get(step_id))).to_record()
+            return (await undo_step(state, step_id, items.get(step_id), refs.get(step_id))).to_record()
 
         async def run() -> None:
             try:
@@ -172,19 +202,25 @@ def _publish(state: RunState, outcome: UndoOutcome) -> None:
     publish("compensation_failure", step_id, message=outcome.status, error=error, attempt=attempt, details=details)
 
 
-def _report(state: RunState) -> None:
+def _report(state: RunState, step_ids: Iterable[str]) -> None:
     """Name the effects that nothing undoes, and those of which nobody knows whether they are there."""
-    for step_id in state.graph.order:
-        spec, outcome = state.specs[step_id], state.outcomes[step_id]
+    for step_id in step_ids:
+        called = state.called(step_id)
+        spec, outcome = called.spec, called.outcome
         if step_id in state.compensation or (spec.policy.effect == "read" and spec.policy.undo is None):
             continue
-        if outcome.status == "succeeded" or any(item.status == "succeeded" for item in outcome.items):
-            state.compensation[step_id] = UndoOutcome(step_id=step_id, status="left", error="it declares no undo")
-        elif outcome.uncertain:
-            error = f"it {outcome.status}, and may have taken effect: {outcome.error}"
-            found = UndoOutcome(step_id=step_id, status="unknown", error_type="UnknownOutcome", error=error)
+        uncertain = [at for at, item in enumerate(outcome.items) if item.uncertain]
+        if uncertain or (outcome.uncertain and not outcome.items):
+            one, name = (outcome.items[uncertain[0]], f"item {uncertain[0]}") if uncertain else (outcome, "it")
+            error = f"{name} {one.status}, and may have taken effect: {one.error}"
+            found = UndoOutcome(
+                step_id=step_id, status="unknown", error_type="UnknownOutcome", error=error, items=uncertain
+            )
             state.compensation[step_id] = found
             _publish(state, found)
+        elif outcome.status == "succeeded" or any(item.status == "succeeded" for item in outcome.items):
+            why = "it declares no undo" if spec.policy.undo is None else "it was not there when the undo was decided on"
+            state.compensation[step_id] = UndoOutcome(step_id=step_id, status="left", error=why)
 
 
 def _wanted(state: RunState) -> bool:

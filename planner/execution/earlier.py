@@ -9,6 +9,9 @@ from langgraph.types import Interrupt
 
 from planner.execution.people import read_question
 
+END_FIELDS = frozenset({"v", "stop", "stop_message", "undo"})
+"""Of the decision how a run ends, by which it is known among the results of tasks; `compensation.py` makes it."""
+
 
 @dataclass(slots=True)
 class Earlier:
@@ -24,6 +27,9 @@ class Earlier:
     """Steps of which a person was asked what became of a call, and has not said."""
     begun: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
     """Calls that must not be made twice and were begun, by key, with how many answers each had got by then."""
+
+    end: Mapping[str, Any] | None = None
+    """How the run ends, if that has been decided: not by what stopped this life of it."""
 
     def read(self, found: CheckpointTuple | None) -> None:
         """Take note of what a checkpoint holds."""
@@ -53,3 +59,5 @@ class Earlier:
         entries = cast("Mapping[str, Any]", value if isinstance(value, Mapping) else {})
         if "intent" in entries:
             self.begun.add((entries["intent"], entries["answers"]))
+        elif entries.keys() >= END_FIELDS:
+            self.end = entries

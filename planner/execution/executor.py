@@ -25,14 +25,15 @@ from planner.execution.admission import dry_run, refuse
 from planner.execution.body import make_graph
 from planner.execution.gate import Gates, Rates
 from planner.execution.history import History, Start, pinned, read_history
-from planner.execution.interruption import BACK_IN, MOST_CRASHES, break_off, follow_lease, poisoned, turn_away
+from planner.execution.interruption import LEFT_ALONE, MOST_CRASHES, break_off, follow_lease, poisoned, turn_away
 from planner.execution.keeper import LEASE, LeaseKeeper
 from planner.execution.outcome import ExecutionResult, RunStatus
+from planner.execution.people import check_answers
 from planner.execution.publisher import Publisher
 from planner.execution.read_result import result_of_record
 from planner.execution.request import RunRequest
 from planner.execution.run_log import RunLog, RunStores, Taken
-from planner.execution.run_records import read_answers, read_run
+from planner.execution.run_records import RunRecord, read_answers, read_run
 from planner.execution.run_writer import RunWriter
 from planner.execution.secrets import secrets_in
 from planner.execution.state import RunState
@@ -153,23 +154,34 @@ class PlanExecutor:
             await emit(request.on_event, begun.errors[0])
         return begun
 
+    async def recall(self, request: RunRequest, record: RunRecord) -> ExecutionResult:
+        """Return what became of a run that has ended, as its checkpoints tell, or else its record; nothing is run."""
+        history = await read_history(self.checkpointer, request.context.run_id, request.attempt)
+        if history.final is None or history.start is None:
+            return result_of_record(record)
+        history.start.check(request)
+        state = self._state(history.start.apply(request), pinned(request.plan, history.start))
+        try:
+            await restore(history.final, state)
+            return replace(result_of(request, state, 0.0, ended=True), usage=record.usage)
+        finally:
+            state.close()
+            await state.publisher.close()
+
     def cancel(self, run_id: str, owner: RequestIdentity | None = None) -> bool:
-        """Stop a run of this process: its actions are cancelled, nothing new starts.
+        """Stop a run of this process, if there is one: its actions are cancelled, nothing new starts.
 
         Args:
             run_id: The run.
-            owner: Only if it is theirs, and has been begun.
-
-        Returns:
-            Whether there was one.
+            owner: Only if it is theirs.
         """
         active, entering = self._active.get(run_id), self._entering.get(run_id)
-        if owner is not None and (active is None or active.start.owner != [owner.org_id, owner.user_id]):
+        if active is not None and owner is not None and active.start.owner != [owner.org_id, owner.user_id]:
             return False
         if active is not None:
             active.state.stop("cancelled", "it was cancelled", 0)
         elif entering is not None:
-            entering.cancelled = True
+            entering.stops.append(owner)
         return active is not None or entering is not None
 
     @property
@@ -200,7 +212,7 @@ class PlanExecutor:
             active.start.check(request)
             return active
         reason, validation = await self._refuse(request.plan, request)
-        if entering.cancelled and taken is None:
+        if taken is None and entering.cancelled(request.context.identity):
             return not_advanced(request, "cancelled", "Cancelled: it was cancelled before it started")
         writer: RunWriter | None = None
         if log is not None:
@@ -213,7 +225,7 @@ class PlanExecutor:
                 return not_advanced(request, "failed", reason or entered.why, validation)
         try:
             begun = await self._take_up(request, writer, reason, validation)
-            if entering.cancelled and isinstance(begun, Active):
+            if isinstance(begun, Active) and entering.cancelled(request.context.identity):
                 begun.state.stop("cancelled", "it was cancelled", 0)
             return begun
         except BaseException as error:  # whatever it is, it is raised again
@@ -228,13 +240,14 @@ class PlanExecutor:
         history = await read_history(self.checkpointer, request.context.run_id, request.attempt)
         if history.start is not None:
             history.start.check(request)
-        history.check_answers(request.answers)
+        identity, most = request.context.identity, self.limits.literal_bytes
+        request = replace(request, answers=check_answers(history.asked, request.answers, identity, most))
         plan = pinned(request.plan, history.start)
         if history.start is not None and history.final is None:
             reason, validation = await self._refuse(plan, request)
         if reason is not None and history.final is None:
             if writer is not None:
-                await writer.give_back(BACK_IN)  # this catalog cannot run it, so others may
+                await writer.give_back(LEFT_ALONE)  # this catalog cannot run it, so others may
             return not_advanced(request, "failed", reason, validation)
         if writer is not None and writer.granted.crashes >= MOST_CRASHES and not writer.granted.cancelled:
             return await poisoned(request, writer)
@@ -248,22 +261,16 @@ class PlanExecutor:
         return await asyncio.to_thread(check) if len(plan.steps) > LARGE_PLAN else check()
 
     async def _ended(self, request: RunRequest, refused: Refused) -> ExecutionResult:
-        """Return what became of a run that has ended, as its checkpoints tell, or else its record."""
+        """Return what became of a run that has ended."""
         if refused.state is None or self.log is None:
             return not_advanced(request, "failed", "RunNotFound: its record is not there")
-        record = read_run(refused.state, self.log.stores.codec)
-        history = await read_history(self.checkpointer, request.context.run_id, request.attempt)
-        if history.final is None or history.start is None:
-            return result_of_record(record)
-        history.start.check(request)
-        active = self._begin(request, pinned(request.plan, history.start), history, None)
-        return replace(await self.join(active, request), usage=record.usage)
+        return await self.recall(request, read_run(refused.state, self.log.stores.codec))
 
     def _begin(self, request: RunRequest, plan: CandidatePlan, history: History, writer: RunWriter | None) -> Active:
         """Advance the run in a task of its own."""
         run_id = request.context.run_id
         start = history.start or Start.of(request, self.catalog, datetime.now(UTC))
-        state = self._state(request, plan)
+        state = self._state(start.apply(request), plan)
         context = contextvars.copy_context()
         context.run(var_child_runnable_config.set, None)  # inside somebody's node, their thread must not become ours
         work = self._advance(request, state, start, history, writer)
@@ -281,7 +288,7 @@ class PlanExecutor:
             if await active.ended():
                 return active.runner.result()
         except asyncio.CancelledError:
-            if active.waiting == 1 and not active.runner.done():
+            if active.waiting == 1 and not active.runner.done() and not active.handed_back:
                 active.state.stop("cancelled", "the caller was cancelled", 0)
                 await active.ended()
             raise
@@ -367,9 +374,9 @@ class PlanExecutor:
             durability = "sync"
         given: Any = start.to_record()
         if history.start is not None:
-            answers = history.to_resume({**self._told(writer), **request.answers}, datetime.now(UTC))
+            answers = history.to_resume({**request.answers, **self._told(writer)}, datetime.now(UTC))
             given = Command(resume=answers) if answers else None
-            if writer is not None and self.log is not None:
+            if writer is not None and self.log is not None and not writer.terse:  # else nobody knows what was told
                 state.told = await self.log.told(request.context.run_id)
         configurable: dict[str, Any] = {"thread_id": request.context.run_id}
         if writer is not None and getattr(self.checkpointer, "fences", False):

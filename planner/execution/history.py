@@ -1,20 +1,23 @@
 """What a saver knows of a run: how it was started, what it asks, and what it ended with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from planner.catalog import ActionCatalog
-from planner.errors import RunConflict, UnknownQuestion
+from planner.errors import RunConflict
 from planner.execution.bind import fingerprint
 from planner.execution.outcome import RECORD_VERSION, PendingInterrupt
-from planner.execution.people import NOBODY_ANSWERED, check_answer, expired, read_question
+from planner.execution.people import expired, read_question
 from planner.execution.request import RunRequest
 from planner.plan import CandidatePlan, resolve_step
 from storage.errors import NewerRecord
+
+POLICIES = ("stop_on_failure", "on_failure", "on_cancel", "max_replans")
+"""Of a request: what becomes of the run when it fails or is cancelled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,8 @@ class Start:
     """Counts how often the run was begun anew after it had ended."""
     undo_again: bool = False
     """Whether this attempt only repeats the undos that failed."""
+    policies: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """`POLICIES` of the request: another call of a run may not change them halfway."""
 
     @classmethod
     def of(cls, request: RunRequest, catalog: ActionCatalog, started_at: datetime) -> "Start":
@@ -46,7 +51,12 @@ class Start:
             started_at=started_at,
             attempt=request.attempt,
             undo_again=request.undo_again,
+            policies={name: getattr(request, name) for name in POLICIES},
         )
+
+    def apply(self, request: RunRequest) -> RunRequest:
+        """Return `request` with the policies that the run was started with."""
+        return replace(request, **self.policies)
 
     def check(self, request: RunRequest) -> None:
         """Make sure that `request` means this run.
@@ -55,10 +65,10 @@ class Start:
             RunConflict: the run is of another plan, somebody else's, or has other inputs.
         """
         identity, run_id = request.context.identity, request.context.run_id
+        if list(self.owner) != [identity.org_id, identity.user_id]:
+            raise RunConflict.taken(run_id)
         if self.plan_id != request.plan.id:
             raise RunConflict(f"run {run_id!r} was started with another plan ({self.plan_id}); use a new run id")
-        if list(self.owner) != [identity.org_id, identity.user_id]:
-            raise RunConflict(f"run {run_id!r} was started by somebody else; use a new run id")
         if not request.recorded and self.inputs_hash != fingerprint(request.user_inputs):
             raise RunConflict(f"run {run_id!r} was started with other user inputs; give the same, or use a new run id")
 
@@ -73,6 +83,7 @@ class Start:
             "started_at": self.started_at,
             "attempt": self.attempt,
             "undo_again": self.undo_again,
+            "policies": dict(self.policies),
         }
 
     @classmethod
@@ -81,7 +92,7 @@ class Start:
         if isinstance(version := record.get("v"), int) and version > RECORD_VERSION:
             raise NewerRecord("the start of a run", version)
         known = {name: value for name, value in record.items() if name != "v"}
-        required = {one.name for one in fields(cls) if one.default is MISSING}
+        required = {one.name for one in fields(cls) if one.default is MISSING and one.default_factory is MISSING}
         if record.get("v") != RECORD_VERSION or not required <= set(known) <= {one.name for one in fields(cls)}:
             raise RunConflict("the thread of this run id holds something else, or another version's run")
         return cls(**known)
@@ -99,29 +110,10 @@ class History:
     found: CheckpointTuple | None = field(default=None, repr=False)
     """What was read, so that LangGraph need not read it again."""
 
-    @property
-    def questions(self) -> frozenset[str]:
-        """Its ids."""
-        return frozenset(question.id for question in self.asked)
-
     def to_resume(self, answers: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         """Return what the run goes on with: by question, the answer, or what counts as one after the deadline."""
         late = expired((question for question in self.asked if question.id not in answers), now)
         return {question.id: answers[question.id] for question in self.asked if question.id in answers} | dict(late)
-
-    def check_answers(self, answers: Mapping[str, Any]) -> None:
-        """Make sure that each answer belongs to a question, and is one.
-
-        Raises:
-            UnknownQuestion: nobody asked; LangGraph would take such an answer for that of any question.
-            InvalidAnswer: it is not what was asked for.
-        """
-        unknown = sorted(answers.keys() - self.questions)
-        if unknown:
-            raise UnknownQuestion(unknown[0], sorted(self.questions))
-        for question in self.asked:
-            if question.id in answers and answers[question.id] != NOBODY_ANSWERED:
-                check_answer(question, answers[question.id])
 
 
 async def read_history(saver: BaseCheckpointSaver[Any] | None, run_id: str, attempt: int = 1) -> History:

@@ -3,11 +3,12 @@
 import asyncio
 from dataclasses import replace
 
-from planner.errors import LeaseLost, PlannerError
+from planner.errors import LeaseLost, PlannerError, UnknownAction
 from planner.execution.keeper import News
 from planner.execution.outcome import ExecutionResult
 from planner.execution.request import RunRequest
 from planner.execution.run_writer import RunWriter
+from planner.execution.secrets import error_text, secrets_in
 from planner.execution.state import RunState
 from planner.execution.summary import not_advanced
 from storage.errors import CorruptRecord, Fenced, NewerRecord, StorageError, StorageUnavailable
@@ -19,7 +20,7 @@ MOST_BROKEN = 5
 BACK_IN = 1.0
 """Seconds after which a run is due again that was interrupted."""
 LEFT_ALONE = 10.0
-"""The same, when a newer version is needed to go on with it."""
+"""The same, when a newer version or another catalog is needed to go on with it."""
 
 
 def follow_lease(writer: RunWriter, state: RunState, request: RunRequest) -> None:
@@ -49,14 +50,15 @@ async def break_off(request: RunRequest, writer: RunWriter, error: BaseException
         return
     stopped = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
     final = isinstance(error, CorruptRecord) and not isinstance(error, NewerRecord)
-    if not stopped and not isinstance(error, StorageUnavailable | NewerRecord):
+    elsewhere = isinstance(error, NewerRecord | UnknownAction)  # a replan may have brought in what is not here
+    if not stopped and not elsewhere and not isinstance(error, StorageUnavailable):
         writer.spent.broken += 1
         # what no action should raise, it would raise again
         final = final or writer.spent.broken >= MOST_BROKEN or not isinstance(error, Exception)
     if final:
         await _end(request, writer, error)
     else:
-        later = LEFT_ALONE if isinstance(error, NewerRecord) else BACK_IN
+        later = LEFT_ALONE if elsewhere else BACK_IN
         await writer.give_back(0.0 if stopped else later)
 
 
@@ -81,9 +83,10 @@ async def turn_away(request: RunRequest, writer: RunWriter, error: BaseException
 
 
 async def _end(request: RunRequest, writer: RunWriter, error: BaseException) -> None:
-    result = not_advanced(request, "failed", f"{type(error).__name__}: {error}")
+    why = error_text(error, secrets_in(request.user_inputs))
+    result = not_advanced(request, "failed", f"{type(error).__name__}: {why}")
     writer.tell(result.errors[0])
     try:
         await writer.end(result)
-    except (StorageError, LeaseLost):
-        return  # the caller hears of the first error
+    except (StorageError, LeaseLost):  # the caller hears of the first error
+        await writer.give_back(BACK_IN, lost=True)

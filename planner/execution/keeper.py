@@ -4,12 +4,13 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import replace
 from time import monotonic
 from typing import Literal
 
-from planner.errors import LeaseLost
+from planner.errors import LeaseLost, RunNotRecorded
 from storage.errors import StorageError, StorageUnavailable
 from storage.runs import RunStore, Update
 
@@ -44,6 +45,11 @@ class Hold:
     def alive(self) -> bool:
         """Whether the run is still ours to advance; also right after the whole process was stopped for a while."""
         return not self.lost and monotonic() < self.renewed + OWN * self._seconds
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of the run can go on here: the lease is lost, or the loop of the run is closed."""
+        return self.lost or self._loop.is_closed()
 
     def check(self) -> None:
         """Make sure that the run is still ours.
@@ -87,14 +93,22 @@ class LeaseKeeper:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Event()
 
+    async def prepare(self, run_id: str, store: RunStore) -> None:
+        """Before the lease of a run is taken: it can be renewed, and what is owed of an earlier one is given back.
+
+        Raises:
+            RunNotRecorded: the process has no thread, or no socket, left to renew it.
+            StorageUnavailable: the store does not answer.
+        """
+        try:
+            self._start()
+        except (OSError, RuntimeError) as error:
+            raise RunNotRecorded(run_id, error) from error
+        await self._settle(store, run_id)
+
     def hold(self, run_id: str, token: int, taken: float, tell: Callable[[News], None]) -> Hold:
         """Keep a lease that was `taken` at this moment of `monotonic`; `tell` hears in this loop what becomes of it."""
         hold = self._holds[run_id] = Hold(run_id, token, self.seconds, taken, tell)
-        if self._open is not None and self._thread is None:
-            started = threading.Event()
-            self._thread = threading.Thread(target=self._run, args=(started,), name="goalgraph-leases", daemon=True)
-            self._thread.start()
-            started.wait()
         return hold
 
     def drop(self, hold: Hold) -> None:
@@ -116,14 +130,28 @@ class LeaseKeeper:
         """End the thread; leases that are still held run out."""
         thread, self._thread = self._thread, None
         if thread is not None and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._closing.set)
+            with suppress(RuntimeError):  # its loop is closed: it has ended by itself
+                self._loop.call_soon_threadsafe(self._closing.set)
             thread.join()
 
-    def _run(self, started: threading.Event) -> None:
-        with asyncio.Runner() as runner:
-            self._loop = runner.get_loop()
+    def _start(self) -> None:
+        if self._open is None or (self._thread is not None and self._thread.is_alive()):
+            return
+        started = Future[asyncio.AbstractEventLoop]()
+        thread = threading.Thread(target=self._run, args=(started,), name="goalgraph-leases", daemon=True)
+        thread.start()
+        self._loop, self._thread = started.result(), thread
+
+    def _run(self, started: Future[asyncio.AbstractEventLoop]) -> None:
+        try:
+            runner = asyncio.Runner()
+            loop = runner.get_loop()
+        except BaseException as error:  # noqa: BLE001 - whoever starts the thread waits, and is told of anything
+            started.set_exception(error)
+            return
+        with runner:
             self._closing = asyncio.Event()
-            started.set()
+            started.set_result(loop)
             runner.run(self._keep())
 
     async def _keep(self) -> None:
@@ -135,10 +163,16 @@ class LeaseKeeper:
                         store = await exits.enter_async_context(self._open_store())
                     while not self._closing.is_set():
                         await self._renew(store)
-                        await self._give_back(store)
+                        with suppress(StorageUnavailable, TimeoutError):  # then it is tried again
+                            async with asyncio.timeout(self.seconds / 3):
+                                await self._settle(store)
                         await self._pause()
             except (StorageError, OSError, TimeoutError) as error:
                 logger.warning("leases cannot be renewed now: %s", error or "no answer in time")
+                self._stop_late()
+                await self._pause()
+            except Exception:  # without the thread every lease of this process would be lost
+                logger.exception("leases could not be renewed")
                 self._stop_late()
                 await self._pause()
 
@@ -154,7 +188,7 @@ class LeaseKeeper:
 
     async def _renew(self, store: RunStore) -> None:
         """Prolong what is held, and pass on what was heard."""
-        holds = dict(self._holds)
+        holds = {run_id: hold for run_id, hold in dict(self._holds).items() if not hold.over}
         if not holds:
             return
         asked = monotonic()
@@ -175,16 +209,18 @@ class LeaseKeeper:
                 hold.hear("cancelled")
         self._stop_late()
 
-    async def _give_back(self, store: RunStore) -> None:
-        for (run_id, token), update in list(self._owed.items()):
+    async def _settle(self, store: RunStore, run_id: str | None = None) -> None:
+        """Give back what is owed, of one run or of all."""
+        for (owed, token), update in list(self._owed.items()):
+            if run_id not in (None, owed):
+                continue
             try:
-                async with asyncio.timeout(self.seconds / 3):
-                    await store.update(run_id, token, update)
-            except (StorageUnavailable, TimeoutError):
-                return
+                await store.update(owed, token, update)
+            except StorageUnavailable:
+                raise
             except StorageError as error:
-                logger.info("run %s could not be given back: %s", run_id, error)
-            del self._owed[run_id, token]
+                logger.info("run %s could not be given back: %s", owed, error)
+            self._owed.pop((owed, token), None)
 
     def _stop_late(self) -> None:
         """Stop the runs whose lease may run out before it can be renewed."""

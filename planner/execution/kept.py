@@ -6,9 +6,10 @@ from typing import Any
 
 from planner.catalog import ActionSpec, to_plain
 from planner.execution.bind import bind_inputs, fingerprint
-from planner.execution.outcome import StepOutcome
-from planner.execution.state import RunState
-from planner.plan import PlanStep
+from planner.execution.blobs import load
+from planner.execution.outcome import Left, StepOutcome, UndoOutcome
+from planner.execution.state import Called, RunState
+from planner.plan import PlanStep, resolve_step
 
 
 def kept_from(final: Mapping[str, Any]) -> dict[str, StepOutcome]:
@@ -20,13 +21,79 @@ def kept_from(final: Mapping[str, Any]) -> dict[str, StepOutcome]:
     touched = {
         undo["step_id"] for undo in final.get("compensation", ()) if undo["status"] == "undone" or undo["attempts"]
     }
-    outcomes = (StepOutcome.from_record(record) for record in final["records"].values())
+    outcomes = (StepOutcome.from_record(record) for record in _records(final).values())
     return {
         one.step_id: one
         for one in outcomes
         if one.step_id not in touched
         and (one.status == "succeeded" or any(item.status == "succeeded" for item in one.items))
     }
+
+
+def left_from(final: Mapping[str, Any] | None) -> dict[str, Left]:
+    """Return what a run's final record says is there, or may be, besides what may be kept.
+
+    Those are calls of which nobody knows whether they took effect, effects whose undo failed, and steps that a replan
+    took out of the plan. What runs again is another matter; what does not is still there (`carry_over`).
+    """
+    if final is None:
+        return {}
+    undos = {record["step_id"]: UndoOutcome.from_record(record) for record in final.get("compensation", ())}
+    found: dict[str, Left] = {}
+    for step_id, record in _records(final).items():
+        outcome, undo = StepOutcome.from_record(record), undos.get(step_id)
+        items = {at for at, item in enumerate(outcome.items) if item.uncertain}
+        one = Left(outcome=outcome, undo=undo)
+        if (undo is not None and undo.status == "undone") or not (one.tried or items or outcome.uncertain):
+            continue
+        items |= set(undo.items) if undo is not None and one.tried else set()
+        found[step_id] = replace(one, calls=frozenset(f"{step_id}[{at}]" for at in items) or frozenset({step_id}))
+    for name, record in final.get("superseded", {}).items():
+        if (undo := undos.get(name)) is None or undo.status != "undone":
+            found[name] = Left(outcome=StepOutcome.from_record(record["outcome"]), undo=undo, step=record["step"])
+    return found
+
+
+async def carry_over(state: RunState) -> dict[str, UndoOutcome]:
+    """Take over what an earlier attempt did in the steps that this one, which does not succeed, did not get to.
+
+    The effects are still there: they are undone and reported as those of this attempt, and a later one may keep them.
+
+    Returns:
+        Of the steps among them whose undo was called before and has not taken back everything: how that went.
+    """
+    tried: dict[str, UndoOutcome] = {}
+    for step_id, left in state.left.items():
+        if left.step is not None:
+            step = PlanStep.from_dict(left.step)
+            state.superseded.setdefault(step_id, Called(step, resolve_step(step, state.catalog), left.outcome))
+            if left.undo is not None and left.tried:
+                tried[step_id] = left.undo
+    for step_id, outcome in state.outcomes.items():
+        spec, left = state.specs[step_id], state.left.get(step_id)
+        if left is not None and spec.policy.effect == "read" and spec.policy.undo is None:
+            left = None
+        before = state.kept.get(step_id) or (left and left.outcome)
+        if before is None:
+            continue
+        if outcome.status == "skipped" and not outcome.items:
+            await carry(state, before)
+            if left is not None and left.undo is not None and left.tried:
+                tried[step_id] = left.undo
+        elif outcome.items and len(outcome.items) == len(before.items):
+            pairs = zip(outcome.items, before.items, strict=True)
+            items = [past if item.status == "skipped" else item for item, past in pairs]
+            state.carried[step_id] = replace(outcome, items=items)
+    return tried
+
+
+async def carry(state: RunState, outcome: StepOutcome) -> None:
+    """Let what an earlier attempt did in a step stand beside what became of the step in this one."""
+    step_id = outcome.step_id
+    state.carried[step_id] = outcome
+    if outcome.status == "succeeded":
+        value = await load(outcome, state.blobs, state.codecs)
+        state.results[step_id] = (state.specs[step_id], value, state.steps[step_id].for_each is not None)
 
 
 def kept_call(state: RunState, step_id: str, ref: str, inputs_hash: str, index: int | None) -> StepOutcome | None:
@@ -78,6 +145,11 @@ def recordable(items: Sequence[StepOutcome], most: int) -> tuple[StepOutcome, ..
         else item
         for item in items
     )
+
+
+def _records(final: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what became of each step, in the attempt that got to it last."""
+    return {**final["records"], **final.get("carried", {})}
 
 
 def _holds(known: StepOutcome, ref: str, inputs_hash: str) -> bool:

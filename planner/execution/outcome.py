@@ -65,6 +65,9 @@ class StepOutcome:
     items: Sequence["StepOutcome"] = ()
     """Of a mapped step that did not succeed: what became of each item, for compensation and for a later attempt."""
 
+    acted: bool = False
+    """Whether a call of a step that failed had returned, or took too long: what is wrong came after the effect."""
+
     @property
     def failed(self) -> bool:
         """Whether it counts as a failure of the step."""
@@ -72,14 +75,16 @@ class StepOutcome:
 
     @property
     def uncertain(self) -> bool:
-        """Whether it may have taken effect or not: it was in flight when it was stopped, or took too long."""
-        return self.status in ("cancelled", "unknown") or self.error_type == "AttemptTimeout"
+        """Whether it may have taken effect or not: it was in flight when it was stopped, or had acted and failed."""
+        return self.status in ("cancelled", "unknown") or self.acted or self.error_type == "AttemptTimeout"
 
     def to_record(self) -> dict[str, Any]:
         """Return what is stored: plain data with a version."""
-        items = {"items": [item.to_record() for item in self.items]} if self.items else {}
+        more: dict[str, Any] = {"items": [item.to_record() for item in self.items]} if self.items else {}
+        if self.acted:
+            more["acted"] = True
         return {
-            **items,
+            **more,
             "v": RECORD_VERSION,
             "step_id": self.step_id,
             "ref": self.ref,
@@ -155,6 +160,24 @@ class UndoOutcome:
         check_version(f"the undo of step {record.get('step_id')!r}", fields.pop("v", None))
         fields["items"] = tuple(fields["items"])
         return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What an earlier attempt of a run has left of a step: an effect that is there, or may be."""
+
+    outcome: StepOutcome
+    undo: UndoOutcome | None = None
+    """How its undo went, if the attempt came to that."""
+    calls: frozenset[str] = frozenset()
+    """Those that may have taken effect: the step's id, or `step[item]`."""
+    step: Mapping[str, Any] | None = None
+    """The step itself, where a replan took it out of the plan."""
+
+    @property
+    def tried(self) -> bool:
+        """Whether its undo was called, and has not taken back everything."""
+        return self.undo is not None and self.undo.open and self.undo.attempts > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,14 @@ from pydantic import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
 from planner.catalog import MISSING, JsonSchema, Slot, compile_schema, conform, to_plain
 from planner.catalog.spec import Ask
 from planner.context import RequestIdentity
-from planner.errors import AnswerTimeout, BindingError, InvalidAnswer, UnstorableOutput
+from planner.errors import (
+    AnswerTimeout,
+    BindingError,
+    InvalidAnswer,
+    NotEntitled,
+    UnknownQuestion,
+    UnstorableOutput,
+)
 from planner.execution.outcome import PendingInterrupt, QuestionKind
 from planner.execution.secrets import MASK, redact, secrets_in
 
@@ -171,6 +178,35 @@ def check_answer(question: PendingInterrupt, value: Any) -> Any:
         forms = 'an approval is True, False, or {"approve": …, "reason": …}'
         raise InvalidAnswer(question.id, forms) from error
     return verdict(plain) if question.kind == "approval" else plain
+
+
+def check_answers(
+    questions: Iterable[PendingInterrupt], answers: Mapping[str, Any], owner: RequestIdentity, most: int
+) -> dict[str, Any]:
+    """Return what the owner of a run answers, by question, as it is stored.
+
+    Args:
+        questions: What the run has asked, answered or not.
+        answers: By question.
+        owner: Who answers. That the run is theirs is no role that a question may ask for.
+        most: Bytes of one answer.
+
+    Raises:
+        UnknownQuestion: nobody asked; LangGraph would take such an answer for that of any question.
+        NotEntitled: somebody else has to answer.
+        InvalidAnswer: it is not what was asked for.
+    """
+    known = {one.id: one for one in questions}
+    checked: dict[str, Any] = {}
+    for name, value in answers.items():
+        if name not in known:
+            raise UnknownQuestion(name, sorted(known))
+        if not may_answer(known[name], owner, owner):
+            raise NotEntitled(name, known[name].roles)
+        checked[name] = check_answer(known[name], value)
+        if (size := to_plain(checked[name]).size) > most:
+            raise InvalidAnswer(name, f"it is about {size:,} bytes, more than the {most:,} of 'literal_bytes'")
+    return checked
 
 
 def fit(place: str, schema: JsonSchema | None, value: Any, what: str) -> None:

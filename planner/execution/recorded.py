@@ -1,7 +1,8 @@
 """A request as the record of its run keeps it: enough for another process to go on with the run, and no secret.
 
 The field `start` is for people; the field `request` holds what it lacks. An input that `start` shows whole is only
-there; a large or odd one is in the blob store; a secret, and what is no data, is named and has to be given again.
+there; a large or odd one is in the blob store; a secret, what says it, and what is no data, is named and has to be
+given again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from planner.execution.blobs import load, set_aside_value
 from planner.execution.outcome import BlobPart, StepOutcome
 from planner.execution.request import RunRequest
 from planner.execution.run_records import RunRecord
-from planner.execution.secrets import secrets_in
+from planner.execution.secrets import secret_within, secrets_in
 from planner.plan import CandidatePlan
 from storage.protocols import BlobStore
 from storage.records import Value
@@ -32,6 +33,7 @@ async def request_field(
     aside: dict[str, list[list[Any]]] = {}
     values: dict[str, Any] = {}
     missing: list[str] = []
+    secrets = secrets_in(request.user_inputs)
     for name, value in request.user_inputs.items():
         if secrets_in({name: value}):
             missing.append(name)
@@ -39,6 +41,9 @@ async def request_field(
         try:
             plain = to_plain(value, codecs)
         except UnstorableOutput:
+            missing.append(name)
+            continue
+        if secret_within(plain.value, secrets):
             missing.append(name)
             continue
         if not plain.encoded and plain.size <= largest:

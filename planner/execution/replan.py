@@ -13,9 +13,12 @@ from planner.execution.admission import refuse
 from planner.execution.attempt import Stopped
 from planner.execution.langgraph_tasks import durable
 from planner.execution.request import RunRequest
+from planner.execution.secrets import error_text
 from planner.execution.state import RunState
+from planner.execution.summary import LATEST
 from planner.plan import CandidatePlan, PlanStep, resolve_step
-from planner.plan.replanning import ReplanRequest
+from planner.plan.replanning import ReplanRequest, stronger
+from storage.errors import StorageError
 
 VERSION = 1
 """Of the record of a replan."""
@@ -27,7 +30,8 @@ async def replan(state: RunState) -> bool:
     if failed is None or state.revision >= state.max_replans:
         return False
     number = state.revision + 1
-    state.restart()
+    if not _ended_by_somebody(state):
+        state.restart()
     here: list[bool] = []
 
     async def ask() -> dict[str, Any]:
@@ -41,17 +45,38 @@ async def replan(state: RunState) -> bool:
     if here:
         details = {"plan": record["plan"], "revision": number}
         state.publisher.publish("replan", failed, message=record["reason"], details=details)
-    if record["plan"] is None or state.overruled:
+    if state.overruled is not None:
+        state.stop_reason, state.stop_message = state.overruled
+        state.stopping.set()
+    if record["plan"] is None:
         return False
-    state.stop_reason, state.stop_message = None, ""
+    if state.stop_reason == "failure":
+        state.stop_reason, state.stop_message = None, ""
+    # also when the run was stopped: what its earlier lives did is in this plan, and nothing of it begins any more
     state.adopt(CandidatePlan.from_dict(record["plan"]), number)
     return True
 
 
 def _failed_step(state: RunState) -> str | None:
-    """Return the first step whose failure is one of the run."""
-    outcomes = ((step_id, state.outcomes[step_id]) for step_id in state.graph.order if step_id in state.outcomes)
-    return next((step_id for step_id, one in outcomes if one.failed and not state.steps[step_id].optional), None)
+    """Return the step whose failure ended the plan: the first that failed by itself, before any that was in flight."""
+    failed = [one for one in state.outcomes.values() if one.failed and not state.steps[one.step_id].optional]
+    first = min(failed, key=lambda one: (one.status != "failed", one.finished_at or LATEST), default=None)
+    return None if first is None else first.step_id
+
+
+def _ended_by_somebody(state: RunState) -> bool:
+    return state.overruled is not None or state.stop_reason in ("cancelled", "deadline")
+
+
+def _repeatable(state: RunState) -> str | None:
+    """Return a step that may have taken effect and that a new plan would do again, under another key."""
+    for step_id, outcome in state.outcomes.items():
+        policy = state.specs[step_id].policy
+        if policy.effect == "read" or policy.idempotent == "yes":
+            continue
+        if any(one.uncertain for one in (outcome, *outcome.items)):
+            return step_id
+    return None
 
 
 async def _asked(state: RunState, failed: str, number: int) -> tuple[CandidatePlan | None, str]:
@@ -60,8 +85,10 @@ async def _asked(state: RunState, failed: str, number: int) -> tuple[CandidatePl
     failure = f"step {failed!r} ({state.specs[failed].name}) {outcome.status}: {outcome.error_type}: {outcome.error}"
     if state.replanner is None:
         return None, f"{failure}; there is nobody to plan on"
-    if state.overruled or state.stop_reason in ("cancelled", "deadline"):
+    if _ended_by_somebody(state):
         return None, f"{failure}; not planned on, because the run was stopped"
+    if (uncertain := _repeatable(state)) is not None:
+        return None, f"{failure}; not planned on, because {uncertain!r} may have taken effect, and must not be repeated"
     done = [step_id for step_id in state.graph.order if state.outcomes[step_id].status == "succeeded"]
     request = ReplanRequest(
         plan=state.plan,
@@ -82,8 +109,11 @@ async def _asked(state: RunState, failed: str, number: int) -> tuple[CandidatePl
         if state.broken is not None:
             raise state.broken from None
         return None, f"{failure}; not planned on, because the run was stopped"
+    except StorageError:
+        raise  # resuming the run mends it
     except Exception as error:  # noqa: BLE001 - a planner that fails is a run without another plan
-        return None, f"{failure}; planning on failed with {type(error).__name__}: {error}"
+        why = f"{type(error).__name__}: {error_text(error, state.secrets)}"
+        return None, f"{failure}; planning on failed with {why}"
 
 
 def _next_plan(state: RunState, tail: CandidatePlan, done: Collection[str]) -> CandidatePlan:
@@ -100,6 +130,9 @@ def _next_plan(state: RunState, tail: CandidatePlan, done: Collection[str]) -> C
             raise PlannerError(f"the new plan changes {step.id!r}, which is done")
     if not fresh:
         raise PlannerError("the new plan has no further step")
+    bold = stronger((resolve_step(step, state.catalog) for step in fresh), state.specs.values())
+    if bold:
+        raise PlannerError(f"the new plan calls {bold[0].name}, which changes more than any step before it")
     steps = [step.model_copy(update={"action_ref": resolve_step(step, state.catalog).ref}) for step in (*kept, *fresh)]
     outputs = tail.outputs or state.plan.outputs
     plan = CandidatePlan(steps=tuple(steps), goal=state.plan.goal, outputs=outputs, extras=state.plan.extras)

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from planner.catalog import to_plain
-from planner.errors import UnstorableOutput
+from planner.errors import SecretInPlan, UnstorableOutput
 from planner.events import ExecutionEvent
+from planner.execution.bind import fingerprint
 from planner.execution.outcome import ExecutionResult, RunStatus, StepOutcome
 from planner.execution.request import RunRequest
 from planner.execution.run_records import VERSION
-from planner.execution.secrets import masked, secrets_in, without
+from planner.execution.secrets import error_text, masked, secret_within, secrets_in, without
 from storage.records import Change, Value
 from storage.serde import ValueCodec
 
@@ -50,13 +51,29 @@ def run_columns(
     }
 
 
+def inputs_column(request: RunRequest) -> dict[str, str]:
+    """Return the fact that tells whether the inputs are the same; runs of earlier versions have none."""
+    return {"inputs_hash": fingerprint(request.user_inputs)}
+
+
 def start_field(request: RunRequest, largest: int, codec: ValueCodec) -> Value:
-    """Write what is run, and for whom; inputs of more than `largest` bytes are named only."""
-    plan = request.plan
+    """Write what is run, and for whom; inputs of more than `largest` bytes are named only.
+
+    Raises:
+        SecretInPlan: the plan says what is secret; it is recorded as it is, since it is run from its record.
+    """
+    plan, secrets = request.plan.to_dict(), secrets_in(request.user_inputs)
+    if (name := secret_within(plan, secrets)) is not None:
+        raise SecretInPlan(name)
     inputs, left_out = _fitting(masked(request.user_inputs), "inputs", largest)
-    document = {"goal": plan.goal, "plan": plan.to_dict(), "inputs": inputs, "left_out": left_out}
-    told = without(document, secrets_in(request.user_inputs))
-    return _dump(codec, {"v": VERSION, **told, "tags": list(request.context.tags)})
+    document = {
+        "goal": request.plan.goal,
+        "plan": plan,
+        "inputs": without(inputs, secrets),
+        "left_out": left_out,
+        "tags": list(request.context.tags),
+    }
+    return _dump(codec, {"v": VERSION, **document})
 
 
 def result_field(result: ExecutionResult, secrets: Mapping[str, str], largest: int, codec: ValueCodec) -> Value:
@@ -79,9 +96,9 @@ def empty_result(codec: ValueCodec) -> Value:
     return codec.dump({"v": VERSION})
 
 
-def answer_field(value: object, codec: ValueCodec) -> Value:
-    """Write the answer to a question."""
-    return _dump(codec, {"v": VERSION, "value": _plain(value)})
+def answer_field(value: object, attempt: int, codec: ValueCodec) -> Value:
+    """Write the answer to a question of an attempt of a run."""
+    return _dump(codec, {"v": VERSION, "value": _plain(value), "attempt": attempt})
 
 
 def ended_field(error: str, codec: ValueCodec) -> Value:
@@ -89,9 +106,10 @@ def ended_field(error: str, codec: ValueCodec) -> Value:
     return _dump(codec, {"v": VERSION, "errors": [error]})
 
 
-def callback_failed(run_id: str, error: BaseException, codec: ValueCodec) -> Change:
+def callback_failed(run_id: str, error: BaseException, secrets: Mapping[str, str], codec: ValueCodec) -> Change:
     """Return what is recorded of an `on_complete` that failed."""
-    told = {"callback": _dump(codec, {"v": VERSION, "error": f"{type(error).__name__}: {error}"})}
+    why = f"{type(error).__name__}: {error_text(error, secrets)}"
+    told = {"callback": _dump(codec, {"v": VERSION, "error": why})}
     return Change(kind="run", owner=run_id, at=datetime.now(UTC), fields=told, must="exist")
 
 

@@ -1,7 +1,7 @@
 """The record of a run: entered before the first step, written under a lease, and ended in one call."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,21 +10,27 @@ from typing import NamedTuple
 
 from planner.catalog import Codecs
 from planner.errors import RunConflict, RunHeld, RunNotRecorded
+from planner.execution.interruption import LEFT_ALONE
 from planner.execution.keeper import LeaseKeeper
 from planner.execution.outcome import RunStatus
 from planner.execution.recorded import request_field
 from planner.execution.request import RunRequest
-from planner.execution.run_fields import empty_result, owner_columns, run_columns, start_field
+from planner.execution.run_fields import empty_result, inputs_column, owner_columns, run_columns, start_field
 from planner.execution.run_records import read_event
 from planner.execution.run_writer import RunWriter
 from planner.limits import Limits
 from storage.errors import StorageError
 from storage.protocols import BlobStore, RecordStore
-from storage.records import Change
+from storage.records import Change, Entry
 from storage.runs import Claim, Granted, LiveRuns, Refused, Released, RunStore, Update
 from storage.serde import ValueCodec, strict_serializer
 
 logger = logging.getLogger("goalgraph")
+
+LAST_EVENTS = 1000
+"""Of a log, that are read first when only its end matters."""
+STEP_ENDS = frozenset({"step_success", "step_failure", "step_skipped"})
+"""Phases of events that tell of a step's end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,14 +105,23 @@ class RunLog:
 
     async def told(self, run_id: str) -> set[str]:
         """Return the steps whose end is in the log of a run, since it was begun, or begun anew."""
-        told: set[str] = set()
-        for entry in await self.stores.records.read("event", run_id):
-            event = read_event(entry, self.stores.codec)
-            if event.phase == "start" and not event.details.get("resumed"):
-                told.clear()
-            elif event.phase in ("step_success", "step_failure", "step_skipped") and event.step_id is not None:
-                told.add(event.step_id)
-        return told
+        limit = LAST_EVENTS
+        while True:
+            entries = await self.stores.records.read("event", run_id, newest=True, limit=limit)
+            told: set[str] = set()
+            for entry in reversed(entries):
+                if entry.columns.get("phase") in STEP_ENDS:
+                    told.add(entry.columns["step_id"])
+                elif self._begins(entry):
+                    return told
+            if len(entries) < limit:
+                return told
+            limit *= 4
+
+    def _begins(self, entry: Entry) -> bool:
+        if entry.columns.get("phase") != "start":  # of the others nothing is decoded, there may be many
+            return False
+        return not read_event(entry, self.stores.codec).details.get("resumed")
 
     async def take(self, run_id: str) -> Taken | None:
         """Take up a run that is there, to begin it as its record says; `None` when that is not possible now.
@@ -114,14 +129,19 @@ class RunLog:
         Raises:
             StorageUnavailable: the store does not answer.
         """
+        await self.keeper.prepare(run_id, self.stores.live)
         at = monotonic()
         answer = await self.stores.live.enter(run_id, self._claim())
         return Taken(answer, at) if isinstance(answer, Granted) else None
 
     async def let_go(self, taken: Taken, due_in: float) -> None:
-        """Leave a run that was taken up to others, as it was."""
+        """Leave a run that was taken up to others, as it was; later, when the store does not answer now."""
         granted = taken.granted
-        await self.stores.live.update(granted.state.owner, granted.token, Update(then=Released(due_in, granted.told)))
+        run_id, update = granted.state.owner, Update(then=Released(due_in, granted.told))
+        try:
+            await self.stores.live.update(run_id, granted.token, update)
+        except StorageError:
+            self.keeper.owe(run_id, granted.token, update)
 
     def _claim(self) -> Claim:
         return Claim(holder=self.holder, seconds=self.keeper.seconds)
@@ -157,7 +177,11 @@ class RunLog:
                 return answer
             case Granted():
                 largest = self._limits.blob_bytes
-                return RunWriter(self.stores.live, self.stores.codec, self.keeper, request, answer, at, largest)
+                try:
+                    return RunWriter(self.stores.live, self.stores.codec, self.keeper, request, answer, at, largest)
+                except Exception:  # what is kept beside the run cannot be read, and nobody died of it
+                    await self.let_go(Taken(answer, at), LEFT_ALONE)
+                    raise
 
     async def _enter(
         self,
@@ -172,14 +196,14 @@ class RunLog:
         run_id, live = request.context.run_id, self.stores.live
         try:
             new = None if status is None else await self._first(request, status)
-            expect = owner_columns(request)
+            if claim is not None:
+                await self.keeper.prepare(run_id, live)
+            expect = owner_columns(request) | ({} if request.recorded else inputs_column(request))
             answer = await live.enter(run_id, claim, new=new, expect=expect, due_in=due_in, calls=calls, again=again)
         except StorageError as error:
             raise RunNotRecorded(run_id, error) from error
         if isinstance(answer, Refused) and answer.why == "other":
-            owner = None if answer.state is None else answer.state.columns.get("user_id")
-            whose = "with another plan" if owner == expect["user_id"] else "by somebody else"
-            raise RunConflict(f"run {run_id!r} was started {whose}; use a new run id")
+            raise _conflict(run_id, {} if answer.state is None else answer.state.columns, expect)
         return answer
 
     async def _first(self, request: RunRequest, status: RunStatus) -> Change:
@@ -190,6 +214,12 @@ class RunLog:
             "request": await request_field(request, self._codecs, self._blobs, largest, codec),
             "result": empty_result(codec),
         }
-        return Change(
-            kind="run", owner=request.context.run_id, at=now, fields=fields, columns=run_columns(request, status, now)
-        )
+        columns = run_columns(request, status, now) | inputs_column(request)
+        return Change(kind="run", owner=request.context.run_id, at=now, fields=fields, columns=columns)
+
+
+def _conflict(run_id: str, found: Mapping[str, str], expected: Mapping[str, str]) -> RunConflict:
+    if any(found.get(name) != expected[name] for name in ("org_id", "user_id")):
+        return RunConflict.taken(run_id)
+    other = "another plan" if found.get("plan_id") != expected["plan_id"] else "other user inputs"
+    return RunConflict(f"run {run_id!r} was started with {other}; use a new run id")

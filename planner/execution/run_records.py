@@ -177,13 +177,13 @@ def read_run(entry: Entry, codec: ValueCodec) -> RunRecord:
 
 
 def read_answers(entry: Entry, codec: ValueCodec) -> dict[str, Any]:
-    """Return what people answered, by question."""
-    key = f"run {entry.owner}"
-    return {
-        name.removeprefix(ANSWER): _load(entry, name, codec, key).get("value")
-        for name in entry.fields
-        if name.startswith(ANSWER)
+    """Return what people answered, by question, since the run was begun, or begun anew."""
+    key, attempt = f"run {entry.owner}", int(entry.columns.get("attempt") or 1)
+    said = {
+        name.removeprefix(ANSWER): _load(entry, name, codec, key) for name in entry.fields if name.startswith(ANSWER)
     }
+    # an earlier version did not write the attempt
+    return {name: one.get("value") for name, one in said.items() if one.get("attempt", attempt) == attempt}
 
 
 def read_event(entry: Entry, codec: ValueCodec) -> RunEvent:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from time import monotonic
 from typing import Any
 
@@ -44,6 +45,8 @@ HAND_BACK = 1.0
 """Seconds that giving a run back may take; then its lease runs out by itself."""
 FINISHED = ("step_success", "step_failure", "step_skipped", "compensation_success", "compensation_failure")
 """Phases that show that a run gets on."""
+OVER = ("success", "failure", "cancelled")
+"""Phases that tell how a run ended: in the log only together with its end."""
 
 
 @dataclass(slots=True)
@@ -62,8 +65,9 @@ class Spent:
 
     @classmethod
     def read(cls, kept: bytes) -> "Spent":
-        """Read what an earlier holder kept."""
-        return cls(**json.loads(kept)) if kept else cls()
+        """Read what an earlier holder kept; a newer version may have counted more."""
+        counted: dict[str, Any] = json.loads(kept) if kept else {}
+        return cls(**{name: counted[name] for name in cls.__slots__ if name in counted})
 
     def packed(self) -> bytes:
         """Return what is kept for the next one."""
@@ -101,7 +105,7 @@ class RunWriter:
         self._run_id = request.context.run_id
         self._largest = largest
         self._secrets = secrets_in(request.user_inputs)
-        self._terse = request.context.importance is RunImportance.ephemeral
+        self.terse = request.context.importance is RunImportance.ephemeral
         self._seq = granted.seq
         self._begun: dict[str | None, datetime] = {None: datetime.fromisoformat(granted.state.columns["started_at"])}
         """When a step was begun, and the run."""
@@ -133,7 +137,7 @@ class RunWriter:
         self._state = state
         spent = self.spent
         state.attempts, state.amount, state.tokens = spent.attempts, spent.amount, spent.tokens
-        state.publisher.count = max(self._seq, spent.events) if self._terse else self._seq
+        state.publisher.count = max(self._seq, spent.events) if self.terse else self._seq
         state.publisher.log = self.tell
         state.on_status = self.say
         self._on_news = on_news
@@ -147,13 +151,13 @@ class RunWriter:
         if event.phase in FINISHED:
             self._progress = True
             self.spent.broken = 0
-        if self._terse and event.step_id is not None:
+        if self.terse and event.step_id is not None:
             return
         at = event.time or datetime.now(UTC)
         duration = None
         if event.phase == "step_start":
             self._begun[event.step_id] = at
-        elif event.phase in ("step_success", "step_failure", "success", "failure", "cancelled"):
+        elif event.phase in ("step_success", "step_failure", *OVER):
             begun = self._begun.get(event.step_id)
             duration = None if begun is None else round((at - begun).total_seconds() * 1000)
         spec = None if self._state is None else self._state.specs.get(event.step_id or "")
@@ -183,14 +187,18 @@ class RunWriter:
             raise self._error
 
     async def give_back(self, due_in: float, *, lost: bool = False) -> None:
-        """Let others have the run in `due_in` seconds, and tell what happened until now, unless it is `lost` anyway."""
+        """Let others have the run in `due_in` seconds, and tell what happened until now, unless it is `lost` anyway.
+
+        An end that was not stored has not happened: whoever goes on with the run comes to it again.
+        """
         self._task.cancel()
         self._keeper.drop(self.hold)
         self._count()
         while not self._queue.empty():
             self._storing.append(self._queue.get_nowait())
+        happened = takewhile(lambda item: not _over(item), self._storing)
         update = Update(
-            events=[] if lost else [item for item in self._storing if isinstance(item, Change)],
+            events=[] if lost else [item for item in happened if isinstance(item, Change)],
             after=self._seq,  # of those that may have been stored a moment ago nothing is stored twice
             then=Released(due_in, self.granted.told),
             keep=self.spent.packed(),
@@ -223,7 +231,7 @@ class RunWriter:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LINGER):
                         await self._hurry.wait()
-                while not self._queue.empty() and len(items) < TOGETHER:
+                while not self._queue.empty() and (len(items) < TOGETHER or _over(items[-1])):
                     items.append(self._queue.get_nowait())
                 ended = await self._store(items)
                 self._storing = []
@@ -303,3 +311,10 @@ class RunWriter:
                 logger.info("run %s: a write is tried again: %s", self._run_id, error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
+
+
+def _over(item: Change | _Said) -> bool:
+    """Say whether this tells that the run is over, or waits."""
+    if isinstance(item, _Said):
+        return item.result is not None
+    return item.columns["phase"] in OVER

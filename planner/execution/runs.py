@@ -113,7 +113,7 @@ class Runs:
         if entry is None or not _owns(entry, identity):
             raise RunNotFound(run_id)
         entries = await self._records.read("event", run_id, after=after, limit=limit)
-        return [read_event(one, self._codec) for one in _once(entries)]
+        return [read_event(one, self._codec) for one in entries]
 
     async def _owned(self, identity: RequestIdentity, found: Found[T], prefix: str = "") -> AsyncIterator[Entry]:
         """Give the newest entries of an owner's runs, and end, noting it in `found`, where the archive is needed."""
@@ -154,13 +154,3 @@ def _after(state: StepState, event: RunEvent) -> StepState:
 
 def _owns(entry: Entry, identity: RequestIdentity) -> bool:
     return (entry.columns.get("org_id"), entry.columns.get("user_id")) == (identity.org_id, identity.user_id)
-
-
-def _once(entries: Sequence[Entry]) -> Sequence[Entry]:
-    """Leave out an event that is there twice, because the answer to its first writing was lost."""
-    kept: list[Entry] = []
-    for entry in entries:
-        last = kept[-1] if kept else None
-        if last is None or (last.at, last.columns, last.fields) != (entry.at, entry.columns, entry.fields):
-            kept.append(entry)
-    return kept

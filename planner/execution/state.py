@@ -16,7 +16,7 @@ from planner.execution.acknowledge import Acknowledgements
 from planner.execution.attempt import LINGER, InnerTasks, Stopped
 from planner.execution.bind import Values
 from planner.execution.gate import Gates
-from planner.execution.outcome import PendingInterrupt, RunStatus, StepOutcome, UndoOutcome
+from planner.execution.outcome import Left, PendingInterrupt, RunStatus, StepOutcome, UndoOutcome
 from planner.execution.publisher import Publisher
 from planner.execution.request import OnFailure
 from planner.limits import Limits
@@ -28,6 +28,15 @@ ABORT_AFTER = 2 * LINGER
 """Seconds without any event after which a run that was stopped is ended by force: its store does not answer."""
 
 StopReason = Literal["failure", "cancelled", "deadline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A step, of the plan or of one that a replan has replaced, with what became of it."""
+
+    step: PlanStep
+    spec: ActionSpec
+    outcome: StepOutcome
 
 
 @dataclass(kw_only=True)
@@ -61,6 +70,10 @@ class RunState:
     """Gives a new tail for `on_failure="replan"`; without one, such a run fails."""
     kept: Mapping[str, StepOutcome] = field(default_factory=dict[str, StepOutcome])
     """Outcomes of an earlier attempt."""
+    left: Mapping[str, Left] = field(default_factory=dict[str, Left])
+    """What the attempt before may have left and what cannot be kept, by step."""
+    carried: dict[str, StepOutcome] = field(default_factory=dict[str, StepOutcome])
+    """What an earlier attempt did in steps that this one did not get to, and that is still there."""
     items: dict[str, list[StepOutcome | None]] = field(default_factory=dict[str, list[StepOutcome | None]])
     """Of a mapped step that waits for a person: what became of each item so far."""
     told: set[str] | None = None
@@ -75,8 +88,11 @@ class RunState:
     """Acknowledged ones."""
     sealed: bool = False
     """Whether it is decided how the run ends; then nothing stops it any more, and it is undone where it has to be."""
-    overruled: bool = False
-    """Whether it was cancelled, or met its deadline, after it had failed; then there is no replan."""
+    overruled: tuple[StopReason, str] | None = None
+    """What stopped it after it had failed, when it was cancelled or met its deadline; then there is no replan."""
+    superseded: dict[str, Called] = field(default_factory=dict[str, Called])
+    """Steps that replans took out of the plan and that may have left an effect, by `step#revision`, also as their id.
+    """
     steps: Mapping[str, PlanStep] = field(init=False)
     process: str = field(default_factory=lambda: uuid4().hex)
     """Tells a step that was in flight in another life of the run from one that is in flight in this one."""
@@ -136,18 +152,44 @@ class RunState:
 
     def _again(self, step_id: str, item: int | None) -> str:
         """Tell calls apart that repeat what an earlier attempt has undone: what a key did before is gone."""
+        step_id = step_id.partition("#")[0]  # a step that was taken out of the plan is counted with those of its id
         times = self.undone.get(step_id, 0) + (0 if item is None else self.undone.get(f"{step_id}[{item}]", 0))
         return f".{times}" if times else ""
 
     def adopt(self, plan: CandidatePlan, revision: int) -> None:
-        """Go on with another plan: what succeeded and is in it counts as done, everything else is forgotten."""
+        """Go on with another plan: what succeeded and is in it counts as done, everything else begins anew."""
         done = {step.id for step in plan.steps if step.id in self.results}
+        for step_id in sorted(self.outcomes.keys() - done):
+            self._supersede(step_id)
         self.plan, self.graph, self.revision = plan, build_graph(plan), revision
         self.specs = {step.id: resolve_step(step, self.catalog) for step in plan.steps}
         self.steps = {step.id: step for step in plan.steps}
-        for known in (self.outcomes, self.settled):
+        for known in (self.outcomes, self.settled, self.results, self.items):
             for step_id in known.keys() - done:
                 del known[step_id]
+        self.taken &= done
+
+    def _supersede(self, step_id: str) -> None:
+        """Keep a step that leaves the plan in mind when it may have left an effect."""
+        outcome = self.outcomes[step_id]
+        if outcome.uncertain or any(item.status == "succeeded" or item.uncertain for item in outcome.items):
+            name = f"{step_id}#{self.revision}"
+            step = self.steps[step_id].model_copy(update={"id": name, "action_ref": outcome.ref})
+            self.superseded[name] = Called(step, self.specs[step_id], outcome)
+
+    def called(self, name: str) -> Called:
+        """Return a step that is settled, of the plan or superseded."""
+        if name in self.superseded:
+            return self.superseded[name]
+        return Called(self.steps[name], self.specs[name], self.carried.get(name) or self.outcomes[name])
+
+    @property
+    def everything(self) -> PlanGraph:
+        """The graph of the plan together with the superseded steps."""
+        if not self.superseded:
+            return self.graph
+        steps = (*self.plan.steps, *(one.step for one in self.superseded.values()))
+        return build_graph(self.plan.model_copy(update={"steps": steps}))
 
     def restart(self) -> None:
         """Let actions begin again after a stop."""
@@ -165,7 +207,8 @@ class RunState:
         """Start nothing new; what works now may go on for `grace` seconds, then it is cancelled."""
         if self.sealed:
             return
-        self.overruled = self.overruled or (reason != "failure" and self.stop_reason == "failure")
+        if self.overruled is None and reason != "failure" and self.stop_reason == "failure":
+            self.overruled = (reason, message)
         if self.stop_reason is None:
             self.stop_reason, self.stop_message = reason, message
             self.stopping.set()

@@ -12,6 +12,7 @@ from planner.catalog.spec import ActionCall
 from planner.errors import ApprovalRefused, BindingError, LimitExceeded
 from planner.execution.asking import Questions, approved, begin, decided, in_flight, raise_open_question
 from planner.execution.attempt import (
+    AttemptTimeout,
     DecidedFailed,
     FlowAttemptFailed,
     Returned,
@@ -24,7 +25,7 @@ from planner.execution.attempt import (
 from planner.execution.bind import bind_inputs, holds, resolve
 from planner.execution.blobs import live_value, load, set_aside
 from planner.execution.kept import items_hash, kept_call, kept_items, recordable
-from planner.execution.langgraph_tasks import nested
+from planner.execution.langgraph_tasks import nested, pass_over_call
 from planner.execution.outcome import SkipReason, StepOutcome, StepStatus
 from planner.execution.secrets import error_text
 from planner.execution.state import RunState
@@ -105,6 +106,8 @@ class Unit:
         self.item = item
         self.name = step.id if item is None else f"{step.id}[{item.index}]"
         self.attempts = 0
+        self.acted = False
+        """Whether a call returned, or took too long: then it may have taken effect, whatever is wrong with it."""
         self.questions = Questions(state, step.id)
         self.key = state.key(step.id, None if item is None else item.index)
 
@@ -130,8 +133,19 @@ class Unit:
         )
         call = cast("ActionCall", self.spec.call)  # the executor refuses plans with actions that are only described
         work = guarded(lambda: call(arguments, context, state.context.resources))
-        value = await state.inner.run(work, self.spec.policy.timeout or state.limits.step_timeout)
+        try:
+            value = await state.inner.run(work, self.spec.policy.timeout or state.limits.step_timeout)
+        except AttemptTimeout:
+            self.acted = True
+            raise
+        self.acted = True
         return check_output(self.spec, value, state.codecs, state.limits.output_bytes, state.secrets)
+
+    def repeats(self, error: BaseException) -> bool:
+        """Tell whether the action is called again after `error`: never twice what may have acted and must not."""
+        if self.acted and self.spec.policy.idempotent == "no":
+            return False
+        return is_retried(error, self.spec.policy.retry)
 
     async def flow_attempt(self, arguments: Mapping[str, Any], number: int) -> tuple[Any, list[Any]]:
         """Call a flow once, as a task of its own, so that a resumed run goes on inside the attempt that it was in."""
@@ -140,17 +154,20 @@ class Unit:
         async def attempt() -> dict[str, Any]:
             try:
                 returned = await self.attempt(arguments, number)
-            except (GraphBubbleUp, Stopped):
+            except (GraphBubbleUp, Stopped, StorageError):
                 raise
             except Exception as error:  # noqa: BLE001 -- whatever a flow raises is the outcome of the attempt
-                retried = is_retried(error, self.spec.policy.retry)
+                if self.state.broken is not None:  # the flow's own checkpoints were refused
+                    raise self.state.broken from None
                 message = error_text(error, self.state.secrets)
-                return {"ok": False, "error_type": type(error).__name__, "error": message, "retried": retried}
+                facts = {"retried": self.repeats(error), "acted": self.acted}
+                return {"ok": False, "error_type": type(error).__name__, "error": message, **facts}
             value, blobs = await set_aside(returned, self.spec, self.state.blobs, self.state.limits.blob_bytes)
             return {"ok": True, "value": value, "blobs": blobs}
 
         record = await nested(f"{self.name}#{number}", attempt)
         if not record["ok"]:
+            self.acted = self.acted or record.get("acted", False)
             raise FlowAttemptFailed(record["error_type"], record["error"], retried=record["retried"])
         return record["value"], [tuple(part) for part in record["blobs"]]
 
@@ -188,8 +205,11 @@ async def _run_unit(unit: Unit) -> StepOutcome:
             message = f"stopped while it worked: {state.stop_message}"
             outcome = replace(outcome, status="cancelled", error_type="Cancelled", error=message)
         except Exception as error:  # noqa: BLE001 - whatever an action raises is the outcome of its step
+            if state.broken is not None:
+                raise state.broken from None
             failure = _failed(state, step, spec, error)
-            outcome = replace(outcome, status="failed", error_type=failure.error_type, error=failure.error)
+            facts = {"error_type": failure.error_type, "error": failure.error, "acted": unit.acted}
+            outcome = replace(outcome, status="failed", **facts)
         else:
             outcome = replace(outcome, value=value, blobs=blobs)
             if unit.item is None:
@@ -214,14 +234,17 @@ async def _once(state: RunState, unit: Unit, arguments: Mapping[str, Any], item:
     """Call the action, or take what a person says of a call that an earlier life of the run had begun."""
     step, spec = unit.step, unit.spec
     if spec.policy.idempotent != "no" or spec.kind != "action":
-        if spec.policy.undo is not None:
+        if spec.policy.undo is not None or spec.policy.effect != "read":
             await begin(state, unit.name)
+        else:
+            pass_over_call()  # so that another life, to which it is no mere reading, finds what a flow has begun
         return await _call(state, unit, arguments)
     decision = await decided(state, step, spec, unit.name, item)
     if decision is None:
         return await _call(state, unit, arguments)
     if decision["decision"] == "failed":
         raise DecidedFailed(decision.get("error") or "a person decided that it failed")
+    unit.acted = True
     returned = check_output(spec, decision.get("value"), state.codecs, state.limits.output_bytes, state.secrets)
     value, blobs = await set_aside(returned, spec, state.blobs, state.limits.blob_bytes)
     return value, blobs, live_value(returned)
@@ -237,12 +260,16 @@ async def _call(state: RunState, unit: Unit, arguments: Mapping[str, Any]) -> tu
     policy = unit.spec.policy.retry
     if unit.spec.kind == "flow":
         value, parts = await with_retries(
-            lambda number: unit.flow_attempt(arguments, number), policy, on_retry=on_retry, pause=state.pause
+            lambda number: unit.flow_attempt(arguments, number),
+            policy,
+            unit.repeats,
+            on_retry=on_retry,
+            pause=state.pause,
         )
         whole = StepOutcome(step_id=unit.step.id, ref=unit.spec.ref, status="succeeded", value=value, blobs=parts)
         return value, parts, await load(whole, state.blobs, state.codecs)
     returned = await with_retries(
-        lambda number: unit.attempt(arguments, number), policy, on_retry=on_retry, pause=state.pause
+        lambda number: unit.attempt(arguments, number), policy, unit.repeats, on_retry=on_retry, pause=state.pause
     )
     value, blobs = await set_aside(returned, unit.spec, state.blobs, state.limits.blob_bytes)
     return value, blobs, live_value(returned)

@@ -9,6 +9,7 @@ from planner.errors import BindingError
 from planner.events import ExecutionEvent
 from planner.execution.bind import resolve
 from planner.execution.blobs import load
+from planner.execution.kept import carry
 from planner.execution.outcome import (
     RECORD_VERSION,
     ExecutionResult,
@@ -18,8 +19,8 @@ from planner.execution.outcome import (
     UndoOutcome,
 )
 from planner.execution.request import RunRequest
-from planner.execution.state import RunState
-from planner.plan import CandidatePlan, ValidationResult
+from planner.execution.state import Called, RunState
+from planner.plan import CandidatePlan, PlanStep, ValidationResult, resolve_step
 from planner.plan.bindings import references_in
 
 LATEST = datetime.max.replace(tzinfo=UTC)
@@ -36,6 +37,13 @@ def final_record(state: RunState, start: Mapping[str, Any]) -> dict[str, Any]:
     }
     if state.revision:
         record |= {"plan": to_plain(state.plan.to_dict()).value, "revision": state.revision}
+    if state.carried:
+        record["carried"] = {step_id: outcome.to_record() for step_id, outcome in state.carried.items()}
+    if state.superseded:
+        record["superseded"] = {
+            name: {"step": to_plain(one.step.to_dict()).value, "outcome": one.outcome.to_record()}
+            for name, one in state.superseded.items()
+        }
     if state.compensation:
         record["compensation"] = [undo.to_record() for undo in state.compensation.values()]
     if state.undone:
@@ -59,6 +67,12 @@ async def restore(final: Mapping[str, Any], state: RunState) -> None:
         elif outcome.failed:
             error = f"{outcome.error_type}: {outcome.error}"
             state.publisher.publish("step_failure", step_id, error=error, message=outcome.status)
+    for record in final.get("carried", {}).values():
+        await carry(state, StepOutcome.from_record(record))
+    for name, record in final.get("superseded", {}).items():
+        step = PlanStep.from_dict(record["step"])
+        outcome = StepOutcome.from_record(record["outcome"])
+        state.superseded[name] = Called(step, resolve_step(step, state.catalog), outcome)
     state.stop_reason, state.stop_message = final["stop"], final["stop_message"]
 
 
@@ -127,8 +141,11 @@ def status_of(state: RunState) -> RunStatus:
 
 
 def disturbed(state: RunState) -> bool:
-    """Tell whether a step failed, or did not begin because the run was stopped; only outcomes count."""
-    return any(one.failed or one.reason == "stopped" for one in state.outcomes.values())
+    """Tell whether a step failed that is not optional, or was stopped, or did not begin because the run was."""
+    return any(
+        one.reason == "stopped" or (one.failed and (one.status != "failed" or not state.steps[step_id].optional))
+        for step_id, one in state.outcomes.items()
+    )
 
 
 def _first_error(state: RunState) -> str:

@@ -12,7 +12,7 @@ from planner.catalog import MISSING, ActionCatalog, ActionContext, ActionSpec, c
 from planner.catalog.decorator import is_action, spec_from_function
 from planner.catalog.spec import ActionCall
 from planner.errors import BindingError, PlannerError, UnknownAction
-from planner.execution.attempt import ActionExit, Stopped, guarded, with_retries
+from planner.execution.attempt import ActionExit, Stopped, guarded, is_retried, with_retries
 from planner.execution.bind import resolve
 from planner.execution.blobs import load
 from planner.execution.langgraph_tasks import durable
@@ -37,11 +37,19 @@ def undoable(spec: ActionSpec, outcome: StepOutcome) -> bool:
     return any(_calls_for(spec, one) for one in (outcome.items or (outcome,)))
 
 
-async def undo_step(state: RunState, step_id: str, items: Sequence[int] | None) -> UndoOutcome:
-    """Undo a step: its one call, or those of its items, the last first; `items` are all that is left, if given."""
-    step, spec, outcome = state.steps[step_id], state.specs[step_id], state.outcomes[step_id]
+async def undo_step(state: RunState, step_id: str, items: Sequence[int] | None, ref: str | None = None) -> UndoOutcome:
+    """Undo a step: its one call, or those of its items, the last first.
+
+    Args:
+        state: The run.
+        step_id: The step.
+        items: All that is left of it, if given.
+        ref: The action that it was decided to call, whatever the step's own action says by now.
+    """
+    called = state.called(step_id)
+    step, spec, outcome = called.step, called.spec, called.outcome
     try:
-        action = _action(spec, state.catalog)
+        action = _action(spec, state.catalog) if ref is None else state.catalog.get_action(ref)
         _check(action, state)
     except PlannerError as error:
         todo = [] if step.for_each is None else list(items or _items(state, step, outcome))
@@ -67,11 +75,20 @@ async def undo_step(state: RunState, step_id: str, items: Sequence[int] | None) 
     return replace(whole, status="unknown", items=lost, error_type="UnknownOutcome", error=error)
 
 
+def undo_ref(state: RunState, step_id: str) -> str | None:
+    """Return the action that undoes a step, with its version; `None` where that is a plain function, or not there."""
+    spec = state.called(step_id).spec
+    try:
+        return _action(spec, state.catalog).ref if isinstance(spec.policy.undo, str) else None
+    except UnknownAction:
+        return None
+
+
 def _items(state: RunState, step: PlanStep, outcome: StepOutcome) -> list[int]:
     """Return the items of a mapped step that are to be undone."""
     if not outcome.items:
         return list(range(len(state.results[step.id][1])))
-    spec = state.specs[step.id]
+    spec = state.called(step.id).spec
     return [at for at, item in enumerate(outcome.items) if _calls_for(spec, item)]
 
 
@@ -94,6 +111,7 @@ def _action(spec: ActionSpec, catalog: ActionCatalog) -> ActionSpec:
 
     Raises:
         UnknownAction: it is named, and the catalog does not have it.
+        NotUndone: there is none any more.
     """
     declared = spec.policy.undo
     if isinstance(declared, str):
@@ -103,7 +121,8 @@ def _action(spec: ActionSpec, catalog: ActionCatalog) -> ActionSpec:
         if found is None:
             raise UnknownAction(declared, list(catalog.view.by_name))
         return found
-    assert declared is not None, "only steps with an undo are undone"  # noqa: S101 - see `undoable`
+    if declared is None:
+        raise NotUndone(f"{spec.name} had an undo when the run was about to be undone, and has none any more")
     action = spec_from_function(declared, catalog.codecs)
     return action if is_action(declared) else replace(action, policy=replace(action.policy, retry=PLAIN_RETRY))
 
@@ -112,7 +131,7 @@ def _check(action: ActionSpec, state: RunState) -> None:
     """Make sure that the run may call `action`, now, without asking anybody."""
     if not action.allows(state.context.identity):
         raise NotUndone(f"{action.name} may only be called with one of the roles {sorted(action.policy.roles)}")
-    if action.policy.approval:
+    if action.policy.approval or action.policy.effect in state.approve_effects:
         raise NotUndone(f"{action.name} needs a person's approval, which nobody can give during compensation")
     if action.call is None:
         raise NotUndone(f"{action.name} is only described in the catalog, so it cannot be called")
@@ -179,6 +198,7 @@ class _Undo:
             await with_retries(
                 lambda number: self._attempt(arguments, number),
                 self.action.policy.retry,
+                lambda error: is_retried(error, self.action.policy.retry),
                 on_retry=on_retry,
                 pause=state.pause,
             )
@@ -186,6 +206,8 @@ class _Undo:
     async def _attempt(self, arguments: Mapping[str, Any], number: int) -> None:
         state = self.state
         self.attempts = number
+        state.amount += self.action.policy.cost.amount  # counted, but no budget keeps an effect from being undone
+        state.tokens += self.action.policy.cost.tokens
         context = ActionContext(
             run_id=state.context.run_id,
             step_id=self.step.id,
@@ -200,7 +222,7 @@ class _Undo:
 
     async def _known(self) -> dict[str, Any]:
         """Return everything that the undo may ask for, by parameter name."""
-        state, step, spec = self.state, self.step, self.state.specs[self.step.id]
+        state, step, spec = self.state, self.step, self.state.called(self.step.id).spec
         item = None if self.item is None else self.item.value
         inputs = {name: resolve(value, state.bindings, item, (step.id, name)) for name, value in step.inputs.items()}
         defaults = {slot.name: slot.default for slot in spec.inputs if slot.default is not MISSING}

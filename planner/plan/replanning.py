@@ -1,12 +1,15 @@
 """What is asked of whoever plans on after a failure: values, and the protocol between running and drafting."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from planner.catalog import ActionCatalog
+from planner.catalog import ActionCatalog, ActionSpec
+from planner.catalog.spec import Effect
 from planner.context import RequestIdentity
 from planner.plan.models import CandidatePlan
+
+STRENGTH: Mapping[Effect, int] = {"read": 0, "write": 1, "external": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,3 +41,9 @@ class Replanner(Protocol):
         Steps that are done may be in the plan as they were. What is raised counts as no plan.
         """
         ...
+
+
+def stronger(specs: Iterable[ActionSpec], than: Iterable[ActionSpec]) -> list[ActionSpec]:
+    """Return the actions that change more than any of a plan does; nobody has agreed to them."""
+    most = max(STRENGTH[spec.policy.effect] for spec in than)
+    return [spec for spec in specs if STRENGTH[spec.policy.effect] > most]

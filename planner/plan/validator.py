@@ -238,9 +238,24 @@ class _PlanCheck:
                 continue
             if step.id not in needed and spec.policy.effect == "read":
                 self._add("unused_step", step.id, "", f"nothing uses what {step.id!r} gives, and it has no effect")
-            if spec.policy.effect == "external" and spec.policy.undo is None and step.id in blocking:
-                message = f"{spec.name} cannot be undone, and steps that may fail come after it"
+            if spec.policy.effect == "external" and step.id in blocking and (why := self._stays(spec)) is not None:
+                message = f"{spec.name} cannot be undone{why}, and steps that may fail come after it"
                 self._add("point_of_no_return", step.id, "", message, {"action": spec.name})
+
+    def _stays(self, spec: ActionSpec) -> str | None:
+        """Say why nothing takes back what an action does, or return `None`."""
+        undo = spec.policy.undo
+        if undo is None:
+            return ""
+        if not isinstance(undo, str):
+            return None
+        try:
+            found = self.catalog.get_action(undo) if ":" in undo else self.catalog.get_action_by_name(undo)
+        except (UnknownAction, InvalidRef):
+            found = None
+        if found is None:
+            return f" (there is no {undo!r})"
+        return f" ({found.name} needs approval)" if found.policy.approval else None
 
     def _needed(self) -> set[str]:
         """Return the steps that something waits for or that the plan returns: without declared outputs, the last."""

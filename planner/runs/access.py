@@ -1,14 +1,16 @@
 """Reading runs as whoever asks may see them, and turning their records back into what can be run."""
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from pydantic import SecretStr
 
 from planner.context import RequestIdentity
-from planner.errors import LeaseLost, MissingSecrets, RunHeld, RunNotFound, RunNotRecorded, UnknownAction
+from planner.errors import MissingSecrets, PlannerClosed, PlannerError, RunNotFound, UnknownAction
 from planner.execution import RunRecord, Runs
 from planner.execution.executor import PlanExecutor
 from planner.execution.outcome import ExecutionResult, PendingInterrupt
@@ -18,8 +20,11 @@ from planner.execution.recorded import read_request
 from planner.execution.request import RunRequest
 from planner.execution.run_log import RunStores
 from planner.execution.run_records import read_run
+from planner.execution.secrets import secrets_in
 from planner.plan import CandidatePlan, resolve_step
 from storage.errors import CorruptRecord, NewerRecord, StorageError
+
+logger = logging.getLogger("goalgraph")
 
 SecretProvider = Callable[[str, RunRecord], Awaitable[SecretStr | None] | SecretStr | None]
 """Gives the secret that a run was given under a name, or `None` when it has none."""
@@ -45,15 +50,23 @@ class RunAccess:
         self.stores = stores
         self.executor = executor
         self.runs = Runs(stores.records, stores.codec)
+        self.closed = False
         self._secrets = secrets
         self._resources = resources or {}
+
+    def check(self) -> None:
+        """Make sure that nobody has closed this. Raises: PlannerClosed: somebody has."""
+        if self.closed:
+            raise PlannerClosed
 
     async def any(self, run_id: str) -> RunRecord | None:
         """Return a run, whoever it belongs to.
 
         Raises:
+            PlannerClosed: these runs were closed.
             CorruptRecord: it cannot be read; `NewerRecord` when a newer version wrote it.
         """
+        self.check()
         entry = await self.stores.records.latest("run", run_id)
         return None if entry is None else read_run(entry, self.stores.codec)
 
@@ -123,7 +136,7 @@ class RunAccess:
                 known |= found
 
     async def result(self, run_id: str) -> ExecutionResult:
-        """Return what became of a run that has ended: from its checkpoints, or from its record where these are gone.
+        """Return what became of a run, as `outcome`.
 
         Raises:
             RunNotFound: there is no such run.
@@ -131,13 +144,27 @@ class RunAccess:
         record = await self.any(run_id)
         if record is None:
             raise RunNotFound(run_id)
-        while True:
-            try:
-                return await self.executor.execute(await self.request(record))
-            except LeaseLost:
-                continue  # this process had lost the run to whoever ended it, and was still letting go of it
-            except (MissingSecrets, RunHeld, RunNotRecorded, StorageError, UnknownAction):
-                return result_of_record(record)
+        return await self.outcome(record)
+
+    async def outcome(self, record: RunRecord) -> ExecutionResult:
+        """Return what became of a run: from its checkpoints, or from its record where these are gone.
+
+        Of a run that goes on the record alone tells; it is not touched.
+        """
+        if record.ended:
+            with suppress(PlannerError, StorageError):  # secrets, actions or checkpoints are not there
+                return await self.executor.recall(await self.request(record), record)
+        return result_of_record(record)
+
+    async def secrets(self, run_id: str) -> Mapping[str, str]:
+        """Return the secrets of a run that this process has, to keep them out of what is stored; see `secrets_in`."""
+        try:
+            record = await self.any(run_id)
+            names = () if record is None else record.request.get("missing", ())
+            return secrets_in({name: await self._secret(name, record) for name in names if record is not None})
+        except Exception as error:  # noqa: BLE001 - whatever a store or a provider raises, there is another error to tell
+            logger.info("the secrets of run %s cannot be had: %s", run_id, type(error).__name__)
+            return {}
 
     async def _secret(self, name: str, record: RunRecord) -> SecretStr | None:
         answer = None if self._secrets is None else self._secrets(name, record)

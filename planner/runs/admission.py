@@ -28,8 +28,8 @@ class Admission:
         self._known: dict[str, tuple[float, Load]] = {}
         self._since: dict[str, int] = {}
 
-    async def check(self, context: RunContext) -> None:
-        """Count a run that is about to be started; one that is there already is not refused.
+    async def check(self, context: RunContext, *, again: bool = False) -> None:
+        """Count a run that is about to be started; one that is there already is not refused, unless it begins `again`.
 
         Raises:
             TooManyRuns: there are as many as may be; it says when to try again.
@@ -37,7 +37,7 @@ class Admission:
         try:
             await self._count(context.identity.org_id)
         except TooManyRuns:
-            if await self._access.any(context.run_id) is None:
+            if again or await self._access.any(context.run_id) is None:
                 raise
 
     async def _count(self, tenant: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,19 +13,26 @@ from time import monotonic
 from planner.context import RequestIdentity
 from planner.errors import LeaseLost, MissingSecrets, PlannerError, RunHeld, RunNotFound, RunNotRecorded
 from planner.events import ExecutionEvent, ExecutionEventCallback, emit
-from planner.execution import ExecutionResult, RunRequest, RunStatus
+from planner.execution import ExecutionResult, RunEvent, RunRequest, RunStatus
 from planner.execution.active import Active
 from planner.execution.read_result import result_of_record
 from planner.execution.run_log import Taken
 from planner.execution.run_records import read_run
 from planner.runs.access import RunAccess, open_questions, owner_of
 from planner.runs.following import as_told
-from storage.errors import StorageError, StorageUnavailable
+from planner.runs.stopping import NEVER, end_unrun
+from storage.errors import CorruptRecord, Fenced, NewerRecord, StorageError, StorageUnavailable
+from storage.runs import Granted
 
 logger = logging.getLogger("goalgraph")
 
 PAUSES = (0.05, 0.5)
 """Seconds between two looks at a run that is advanced elsewhere: the first, doubled up to the last."""
+LONGEST_WAIT = 10.0
+"""Seconds between two looks at a run that waits for a person, after it has waited for long; an answer that is given in
+this process is heard at once."""
+MOST_LACKING = 10_000
+"""Runs of which it is remembered that it was said what they lack here."""
 LOOK_AGAIN = 5.0
 """Seconds after which a run is looked at again that another caller advances in this process."""
 UNAVAILABLE = 1.0
@@ -38,13 +45,23 @@ class Relay:
     def __init__(self, listener: ExecutionEventCallback) -> None:
         self.seq = 0
         """Of the last one."""
+        self._began = 0
+        """Of the last one that told that the run begins, or goes on."""
         self._listener = listener
 
     async def __call__(self, event: ExecutionEvent, /) -> None:
         """Pass `event` on, unless it has been."""
         if event.seq > self.seq:
             self.seq = event.seq
+            if event.phase == "start":
+                self._began = event.seq
             await emit(self._listener, event)
+
+    def rewind(self, stored: Sequence[RunEvent]) -> None:
+        """Go on from what is `stored`: what was passed on before it was, others tell their events under its numbers."""
+        later = [event.seq for event in stored if event.phase == "start" and event.seq > self._began]
+        newest = stored[-1].seq if stored else 0
+        self.seq = min(self.seq, later[0] - 1 if later else newest)
 
 
 def relayed(request: RunRequest) -> RunRequest:
@@ -70,6 +87,8 @@ class Driver:
         self._executor = access.executor
         self.on_free: Callable[[], None] = lambda: None
         """Told when there is room for another run."""
+        self.on_refused: Callable[[str], None] = lambda _: None
+        """Told of a run whose plan this process does not run."""
         self.busy = 0
         """Runs that an engine has advanced here now."""
         self.started = 0
@@ -80,6 +99,8 @@ class Driver:
         """Those whose lease was lost, so that another process has them."""
         self._lacking: set[str] = set()
         """Runs that lack an input here, which was said once."""
+        self._waits: dict[str, set[asyncio.Event]] = {}
+        """Set when something was said, in this process, to a run that waits."""
 
     async def advance(self, run_id: str) -> None:
         """Advance a run as its record says, if nobody else does; an engine calls it, and nothing is raised."""
@@ -90,6 +111,8 @@ class Driver:
             logger.debug("%s", error)
         except MissingSecrets as error:
             if run_id not in self._lacking:
+                if len(self._lacking) >= MOST_LACKING:
+                    self._lacking.clear()
                 self._lacking.add(run_id)
                 logger.warning("%s; it waits", error)
         except (StorageError, RunNotRecorded) as error:
@@ -98,6 +121,7 @@ class Driver:
             logger.exception("run %s could not be advanced", run_id)
         finally:
             self.busy -= 1
+            self.wake(run_id)
             self.on_free()
 
     async def _take_up(self, run_id: str) -> None:
@@ -109,10 +133,35 @@ class Driver:
         try:
             record = read_run(taken.granted.state, log.stores.codec)
             request = await self._access.request(record)
-        except BaseException:  # whatever it is, it is raised again
+        except BaseException as error:  # whatever it is, it is raised again
+            if isinstance(error, MissingSecrets) and taken.granted.cancelled:
+                await end_unrun(self._access, taken.granted, str(error))
+                return
             await log.let_go(taken, LOOK_AGAIN)
             raise
-        await self._advance(request, None, taken)
+        if refused(await self._advance(request, None, taken)):
+            self.on_refused(run_id)
+
+    async def give_up(self, run_id: str) -> None:
+        """End a run that cannot be run here, and that nobody else has taken up, if it was asked to stop."""
+        log = self._executor.log
+        with suppress(CorruptRecord, Fenced):  # a newer version can read it, or somebody was there first
+            record = await self._access.any(run_id)
+            if log is None or record is None or record.ended or not (why := self._access.lacks(record)):
+                return
+            seen = await log.stores.live.enter(run_id, None, due_in=NEVER)  # only to look at it
+            if isinstance(seen, Granted) and seen.cancelled and (taken := await log.take(run_id)) is not None:
+                await end_unrun(self._access, taken.granted, why)
+
+    def wake(self, run_id: str) -> None:
+        """Look now at a run that waits: something was said to it."""
+        for waiting in self._waits.get(run_id, ()):
+            waiting.set()
+
+    def wake_all(self) -> None:
+        """Look now at all runs that wait."""
+        for run_id in self._waits:
+            self.wake(run_id)
 
     async def settle(
         self,
@@ -152,6 +201,7 @@ class Driver:
                 pause = error.seconds
             except LeaseLost:
                 pause = UNAVAILABLE
+                await self._rewind(request)
             except Exception as error:  # whatever a store raises; the record says whether the run goes on
                 refused = isinstance(error, PlannerError) and not isinstance(error, RunNotRecorded)
                 if refused or not (begun and patient):
@@ -199,13 +249,19 @@ class Driver:
 
         One that nobody has begun is left to those who look for what is due: it may be a copy.
         """
-        record = await self._access.record(run_id, identity)
+        try:
+            record = await self._access.record(run_id, identity)
+        except (NewerRecord, StorageUnavailable):  # others can read it, or in a moment we can
+            return await self.watch(run_id, heard)
         lacks = "" if record.ended else self._access.lacks(record)
         if lacks and self.here:
             logger.warning("run %s is only followed, it goes on in a process that has its actions: %s", run_id, lacks)
         if record.status in ("running", "compensating") and not lacks:
             with suppress(MissingSecrets):
-                return await self.settle(await self._access.request(record), patient=True, heard=heard)
+                request = await self._access.request(record)
+                result = await self.settle(request, patient=True, heard=heard)
+                if not refused(result):  # which is no end of it
+                    return result
         return await self.watch(run_id, heard)
 
     async def watch(
@@ -238,7 +294,7 @@ class Driver:
             try:
                 if (found := await self._look(run_id, heard, listener)) is not None:
                     return found
-            except StorageUnavailable as error:
+            except (NewerRecord, StorageUnavailable) as error:
                 logger.info("run %s cannot be followed now: %s", run_id, error)
             if monotonic() >= until:
                 return None
@@ -258,7 +314,7 @@ class Driver:
             for event in await access.runs.events(run_id, owner_of(record), after=listener.seq):
                 await listener(as_told(event))
         if record.ended:
-            return await access.result(run_id)
+            return await access.outcome(record)
         asks = record.status == "waiting" and open_questions(record)  # one that was answered goes on in a moment
         return result_of_record(record) if asks else None
 
@@ -266,22 +322,46 @@ class Driver:
         """Say whether a run that waited still does, as far as the store can tell."""
         try:
             record = await self._access.any(run_id)
-        except StorageUnavailable:
+        except (NewerRecord, StorageUnavailable):
             return True
         return record is not None and record.status == "waiting" and len(open_questions(record)) > 0
 
     async def taken_up(self, run_id: str, result: ExecutionResult) -> None:
         """Wait until a run that waits has been answered, or goes on for another reason."""
         asked, pause = {question.id for question in result.interrupts}, PAUSES[0]
-        while not self.closing:
-            try:
-                record = await self._access.any(run_id)
-                if record is None or record.status != "waiting" or asked - {one.id for one in open_questions(record)}:
-                    return
-            except StorageUnavailable as error:
-                logger.info("run %s cannot be followed now: %s", run_id, error)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, PAUSES[1])
+        told = asyncio.Event()
+        self._waits.setdefault(run_id, set()).add(told)
+        try:
+            while not self.closing:
+                told.clear()
+                try:
+                    record = await self._access.any(run_id)
+                    if record is None or record.status != "waiting":
+                        return
+                    if asked - {one.id for one in open_questions(record)}:
+                        return
+                except (NewerRecord, StorageUnavailable) as error:
+                    logger.info("run %s cannot be followed now: %s", run_id, error)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await told.wait()
+                pause = PAUSES[0] if told.is_set() else min(2 * pause, LONGEST_WAIT)
+        finally:
+            self._waits[run_id].discard(told)
+            if not self._waits[run_id]:
+                del self._waits[run_id]
+
+    async def _rewind(self, request: RunRequest) -> None:
+        """Have a listener told the events of whoever has taken a run over, from the first."""
+        run_id, relay = request.context.run_id, request.on_event
+        if isinstance(relay, Relay):
+            with suppress(RunNotFound, StorageError):
+                relay.rewind(await self._access.runs.events(run_id, request.context.identity))
+
+
+def refused(result: ExecutionResult) -> bool:
+    """Say whether a plan was not run here, which tells nothing of its run."""
+    return result.validation is not None and result.status == "failed"
 
 
 def handed_back(run_id: str, plan_id: str = "") -> ExecutionResult:

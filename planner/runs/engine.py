@@ -69,8 +69,13 @@ class LocalEngine:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        try:
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+        except asyncio.CancelledError:  # nobody waits any longer
+            for task in self._tasks:
+                task.cancel()
+            raise
 
     def _begin(self, run_id: str) -> None:
         if self._advance is None:

@@ -48,6 +48,11 @@ class Going:
         for handle in set(filter(None, self._tasks.values())):
             handle.cancel()
 
+    def drop(self) -> None:
+        """Wait for nothing more."""
+        for task in self._tasks:
+            task.cancel()
+
     def _let_go(self, task: "asyncio.Task[Any]") -> None:
         del self._tasks[task]
         self._changed()

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import TYPE_CHECKING, Any, Literal
 
 from planner.context import RequestIdentity
-from planner.errors import CallbackTimeout, RunConflict
+from planner.errors import CallbackTimeout, RunConflict, RunNotFound
 from planner.execution import ExecutionResult, RunEvent, RunRecord, RunStatus
 from planner.execution.active import Active
 from planner.execution.bind import fingerprint
 from planner.execution.outcome import PendingInterrupt
 from planner.execution.request import RunRequest
+from planner.execution.secrets import secrets_in
 from planner.runs.driving import handed_back, told
 from storage.runs import ENDS
 
@@ -195,8 +196,13 @@ class BackgroundExecutionHandle:
         try:
             result = await self._settle()
         except asyncio.CancelledError:  # the event loop closes, or somebody cancelled the task itself
+            if self._service.driver.closing:
+                return handed_back(self.id, self.plan_id)
             await self._complete(told(self.id, self.plan_id, "cancelled", "the task was cancelled"))
             raise
+        except RunNotFound as error:  # it was deleted; or it was seen only as long as it asked, which is no end of it
+            self.error = error
+            result = told(self.id, self.plan_id, "running", f"RunNotFound: {error}; nothing more is heard of it here")
         except BaseException as error:  # a store that failed, or what no action should raise: its caller has to hear
             logger.exception("background run %s cannot be followed", self.id)
             self.error = error
@@ -243,4 +249,6 @@ class BackgroundExecutionHandle:
                 late = isinstance(error, TimeoutError)
                 self.callback_error = CallbackTimeout(f"on_complete took longer than {limit:g} s") if late else error
                 logger.exception("on_complete of run %s failed", self.id)
-                await self._service.note(self.id, self.callback_error)
+                known = self._request
+                secrets = secrets_in(known.user_inputs) if known else await self._service.access.secrets(self.id)
+                await self._service.note(self.id, self.callback_error, secrets)

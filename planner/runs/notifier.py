@@ -13,9 +13,10 @@ from typing import Any
 import httpx
 
 from planner.execution import ExecutionResult
+from planner.execution.secrets import error_text
 from planner.runs.access import RunAccess
 from storage.errors import StorageError
-from storage.runs import Call, CallOutbox
+from storage.runs import ENDS, Call, CallOutbox
 
 logger = logging.getLogger("goalgraph")
 
@@ -33,7 +34,11 @@ AT_ONCE = 32
 """Deliveries that a process makes at the same time."""
 
 
-class UnknownCallback(LookupError):
+class NotNow(Exception):
+    """A callback is not delivered now, which is no failed delivery."""
+
+
+class UnknownCallback(NotNow):
     """No function is registered here under the name of a callback; another process may have it."""
 
 
@@ -125,14 +130,12 @@ class Notifier:
         try:
             async with asyncio.timeout(self._timeout):
                 await self._send(call)
-        except UnknownCallback as error:  # another process may have it, so this was no attempt
-            record = await self._access.any(call.run_id)
-            ended = None if record is None else record.finished_at
-            dead = ended is not None and datetime.now(UTC) - ended > GIVE_UP
+        except NotNow as error:  # another process may have it, or the run goes on, so this was no attempt
+            dead = isinstance(error, UnknownCallback) and await self._forgotten(call.run_id)
             untried = replace(call, attempts=call.attempts - 1)
             await self._outbox.settle(untried, retry_in=LET_OTHERS, error=str(error), dead=dead)
         except Exception as error:  # noqa: BLE001 - whatever a callback or a server does is a failed delivery
-            told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            told = f"{type(error).__name__}: {error_text(error, await self._access.secrets(call.run_id))}"
             dead = call.attempts + 1 >= MOST_ATTEMPTS
             pause = min(FIRST_PAUSE * 2**call.attempts, LONGEST_PAUSE)
             self.attempts["dead" if dead else "failed"] += 1
@@ -142,6 +145,12 @@ class Notifier:
             self.attempts["delivered"] += 1
             await self._outbox.settle(call)
 
+    async def _forgotten(self, run_id: str) -> bool:
+        """Say whether a run is gone, or has ended so long ago that nobody has its callback any more."""
+        record = await self._access.any(run_id)
+        ended = None if record is None else record.finished_at
+        return record is None or (ended is not None and datetime.now(UTC) - ended > GIVE_UP)
+
     async def _send(self, call: Call) -> None:
         """Call a function, or post to a URL."""
         url = call.target.startswith(("http://", "https://"))
@@ -149,6 +158,8 @@ class Notifier:
         if function is None and not url:
             raise UnknownCallback(f"no callback is registered as {call.target!r} in the process that looked last")
         result = await self._access.result(call.run_id)
+        if result.status not in ENDS:
+            raise NotNow(f"run {call.run_id!r} was begun anew, and is told of when it has ended once more")
         if function is not None:
             answer = function(result)
             if inspect.isawaitable(answer):

@@ -76,7 +76,7 @@ async def _tell(
     answer, most = check_answer(question, value), access.executor.limits.literal_bytes
     if (size := to_plain(answer).size) > most:
         raise InvalidAnswer(question.id, f"it is about {size:,} bytes, more than the {most:,} of 'literal_bytes'")
-    said = answer_field(answer, access.stores.codec)
+    said = answer_field(answer, record.attempt, access.stores.codec)
     if await access.stores.live.tell(record.id, f"{ANSWER}{question.id}", said, at_most=WHILE):
         return
     raise not_asking(await access.record(record.id, identity), question.id)

@@ -4,10 +4,11 @@ import asyncio
 import logging
 from collections import ChainMap
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from planner.context import RequestIdentity
-from planner.errors import RunCompensating, RunEnded, RunHeld
+from planner.errors import RunCompensating, RunEnded, RunHeld, RunNotFound
 from planner.execution import ExecutionResult, Found, RunEvent, RunRecord, RunRequest
 from planner.execution.active import Active
 from planner.execution.executor import PlanExecutor
@@ -18,6 +19,7 @@ from planner.execution.run_log import RunLog
 from planner.runs.access import RunAccess, SecretProvider, open_questions
 from planner.runs.admission import Admission
 from planner.runs.anew import to_rerun, to_retry
+from planner.runs.closing import end, leave
 from planner.runs.driving import Driver, relayed
 from planner.runs.engine import ExecutionEngine, LocalEngine
 from planner.runs.following import follow
@@ -26,7 +28,7 @@ from planner.runs.handle import BackgroundExecutionHandle, OnComplete
 from planner.runs.notifier import Notifier
 from planner.runs.people import give_answer, give_decision
 from planner.runs.policy import RunPolicy
-from planner.runs.stopping import ask_to_stop, quietly
+from planner.runs.stopping import NEVER, ask_to_stop, quietly
 from planner.runs.sweeper import Sweeper
 from storage.errors import StorageError
 
@@ -34,10 +36,6 @@ logger = logging.getLogger("goalgraph")
 
 SUBMIT_GRACE = 5.0
 """Seconds that an engine has to wake somebody up for a new run, before sweepers look for it too."""
-NEVER = 10 * 365 * 86_400.0
-"""Seconds until a copy of a run is due that nobody has begun."""
-CLOSING = 0.02
-"""Seconds between two looks at what still goes on."""
 
 
 class RunService:
@@ -76,11 +74,12 @@ class RunService:
             live,
             mine=self.access.is_ours,
             take_up=self.engine.submit,
+            give_up=self.driver.give_up,
             every=sweep,
             put_off=max(5.0, 2 * sweep),
             room=lambda: self.policy.slots - self.driver.busy,
         )
-        self.driver.on_free = self.sweeper.freed
+        self.driver.on_free, self.driver.on_refused = self.sweeper.freed, self.sweeper.leave
         patience = self.limits.callback_timeout.total_seconds()
         registered = ChainMap(dict(callbacks or {}), executor.catalog.callbacks)
         self.notifier = Notifier(live, self.access, registered, every=sweep, timeout=patience)
@@ -91,7 +90,12 @@ class RunService:
     # ------------------------------------------------------------------------------------------------- opening, closing
 
     async def open(self) -> None:
-        """Begin to take part: take up what is due now, and look for it from time to time."""
+        """Begin to take part: take up what is due now, and look for it from time to time.
+
+        Raises:
+            PlannerClosed: it was closed.
+        """
+        self.access.check()
         if not self._opened and self.policy.advance:
             self._opened = True
             await self.engine.start(self.driver.advance)
@@ -105,29 +109,13 @@ class RunService:
         Actions that work now have `policy.grace` seconds to finish.
         """
         await self.sweeper.close()
-        await (self._leave() if self.policy.survive else self._end())
+        if self.policy.survive:
+            await leave(self._executor, self.driver, self.engine, self.going, self.policy.grace)
+        else:
+            await end(self._executor, self.engine, self.going)
         await self.notifier.close()
         await asyncio.to_thread(self._executor.close)
-
-    async def _leave(self) -> None:
-        """Leave what goes on to other processes."""
-        self.driver.closing = True
-        stopping = asyncio.create_task(self.engine.stop(), name="goalgraph-engine-stop")  # others get what comes now
-        if left := self._executor.active:
-            logger.info("%d runs go on when a process with their actions is there: %s", len(left), ", ".join(left))
-        while self.going or self._executor.active:  # what was just being taken up comes late
-            await self._executor.hand_back(self.policy.grace)
-            await asyncio.sleep(CLOSING)
-        await stopping
-
-    async def _end(self) -> None:
-        """Cancel what would die with this process."""
-        self.going.cancel()
-        while self.going or self._executor.active:
-            for run_id in self._executor.active:
-                self._executor.cancel(run_id)
-            await asyncio.sleep(CLOSING)
-        await self.engine.stop()
+        self.access.closed = True
 
     async def recover(self) -> int:
         """Take up the runs that are due and can be run here: their process died, or they were answered.
@@ -182,7 +170,7 @@ class RunService:
         if durable and self._opened:
             self.notifier.start()
         if known is not None and not known.done() and known.status() != "waiting":
-            await self._call_back(known.id, durable)
+            await self._call_back(request, durable)
             self._tell(request)
         else:
             await self._admission.check(request.context)
@@ -201,7 +189,7 @@ class RunService:
                 begun = None
             ours = begun if isinstance(begun, Active) and begun.request is request else None
             if ours is None or not ours.new:
-                await self._call_back(request.context.run_id, calls)
+                await self._call_back(request, calls)
             if ours is None and isinstance(begun, Active):
                 self._tell(request)
             return self._handle(request, begun)
@@ -209,7 +197,7 @@ class RunService:
         if refused is not None:
             return self._handle(request, refused)
         if not await self.log.submit(request, calls=calls, due_in=0.0 if self.engine.local else SUBMIT_GRACE):
-            await self._call_back(request.context.run_id, calls)
+            await self._call_back(request, calls)
         return await self._taken_up(request)
 
     def _tell(self, request: RunRequest) -> None:
@@ -218,11 +206,12 @@ class RunService:
             work = self.driver.tell(request.context.run_id, request.on_event)
             self.going.hold(asyncio.create_task(work, name=f"goalgraph-tell-{request.context.run_id}"))
 
-    async def _call_back(self, run_id: str, calls: Sequence[str]) -> None:
+    async def _call_back(self, request: RunRequest, calls: Sequence[str]) -> None:
         """Add callbacks to a run that was there before they were asked for; one that was refused has none."""
         for target in calls:
-            if await self.access.any(run_id) is not None:
-                await self.log.stores.live.add(run_id, target)
+            with suppress(RunNotFound):  # or it is somebody else's, whose end is not told
+                await self.access.owned(request.context.run_id, request.context.identity)
+                await self.log.stores.live.add(request.context.run_id, target)
                 self.notifier.wake()
 
     def _handle(self, request: RunRequest, begun: Active | ExecutionResult | None = None) -> BackgroundExecutionHandle:
@@ -232,6 +221,7 @@ class RunService:
 
     async def _submit(self, run_id: str) -> None:
         """Wake somebody up; when that fails, the sweeper finds the run."""
+        self.driver.wake(run_id)
         try:
             await self.engine.submit(run_id)
         except Exception as error:  # noqa: BLE001 - any engine may be behind the protocol, and none is relied on
@@ -255,6 +245,7 @@ class RunService:
 
     async def list(self, identity: RequestIdentity, **asked: Any) -> Found[RunRecord]:
         """Return runs; see `Runs.list`."""
+        self.access.check()
         return await self.access.runs.list(identity, **asked)
 
     async def record(self, run_id: str, identity: RequestIdentity) -> RunRecord:
@@ -267,6 +258,7 @@ class RunService:
 
     def events(self, run_id: str, identity: RequestIdentity, *, after: int = 0) -> AsyncIterator[RunEvent]:
         """Follow the events of a run until it has ended. Raises: as `get`, when it is iterated."""
+        self.access.check()
         return follow(self.access.runs, run_id, identity, after=after)
 
     # -------------------------------------------------------------------------------------------- what people ask for
@@ -289,7 +281,7 @@ class RunService:
         answer = await ask_to_stop(self.access, record)
         if answer == "over":
             raise RunEnded(run_id, (await self.access.owned(run_id, identity)).status)
-        self._executor.cancel(run_id)
+        self._executor.cancel(run_id, identity)
         if answer == "asked":
             await self._submit(run_id)
         self.notifier.wake()
@@ -300,9 +292,9 @@ class RunService:
         self._executor.cancel(run_id, identity)
         self.going.hold(asyncio.create_task(quietly(run_id, self.cancel(run_id, identity))))
 
-    async def note(self, run_id: str, error: BaseException) -> None:
+    async def note(self, run_id: str, error: BaseException, secrets: Mapping[str, str]) -> None:
         """Record that a callback failed; the run is as it was."""
-        change = callback_failed(run_id, error, self.log.stores.codec)
+        change = callback_failed(run_id, error, secrets, self.log.stores.codec)
         try:
             await self.log.stores.records.append(change)
         except StorageError as failure:
@@ -365,10 +357,11 @@ class RunService:
 
         Raises:
             RunNotFound: there is no such run for `identity`. RunNotEnded: it is live. RunEnded: it succeeded.
-            MissingSecrets: inputs that its record does not hold are not given.
+            MissingSecrets: inputs that its record does not hold are not given. TooManyRuns: as `execute`.
         """
         await self.open()
         request = await to_retry(self.access, run_id, user_inputs, identity, undo_again=undo_again)
+        await self._admission.check(request.context, again=True)
         await self.log.submit(request, again=True)
         return await self._taken_up(request)
 
@@ -389,6 +382,7 @@ class RunService:
         """Record another run of the same plan and inputs, which is begun by `resume`. Raises: as `start`."""
         await self.open()
         request = await to_rerun(self.access, run_id, None, exec_id, identity)
+        await self._admission.check(request.context)
         await self.log.submit(request, due_in=NEVER)
         return await self.get(request.context.run_id, identity)
 

@@ -6,7 +6,7 @@ from storage.redis.run_scripts import CONTROL, WHOLE
 
 DUE = Script(
     "due_runs",
-    NOW + "return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now(), 'WITHSCORES', 'LIMIT', 0, ARGV[1])",
+    NOW + "return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now(), 'WITHSCORES', 'LIMIT', ARGV[2], ARGV[1])",
 )
 
 DEFER = Script(

@@ -1,10 +1,11 @@
 """Callbacks of runs, in all partitions."""
 
+import logging
 from collections.abc import Sequence
 from random import SystemRandom
 from typing import Literal
 
-from storage.errors import CorruptRecord
+from storage.errors import CorruptRecord, NewerRecord
 from storage.packing import number, pack, text, unpack, utf8
 from storage.redis.call_scripts import (
     ADD_CALL,
@@ -19,6 +20,8 @@ from storage.redis.keys import PARTITIONS
 from storage.redis.run_places import RunScripts
 from storage.runs import Call
 
+logger = logging.getLogger("goalgraph")
+
 FORMAT = b"1"
 _random = SystemRandom()  # two processes never choose alike
 
@@ -32,10 +35,12 @@ def unpack_call(call_id: bytes, packed: bytes) -> Call:
     """Read what `pack_call` wrote.
 
     Raises:
-        CorruptRecord: it is none.
+        CorruptRecord: it is none; `NewerRecord` when a newer version wrote it.
     """
     name = f"calls/{call_id.decode(errors='replace')}"
     parts = unpack(packed, name)
+    if parts and parts[0].isdigit() and int(parts[0]) > int(FORMAT):
+        raise NewerRecord(name, int(parts[0]))
     if len(parts) != 5 or parts[0] != FORMAT:
         raise CorruptRecord(name, f"its format is {parts[0] if parts else b''!r}, and this version reads {FORMAT!r}")
     _, run_id, target, attempts, error = parts
@@ -46,6 +51,15 @@ def unpack_call(call_id: bytes, packed: bytes) -> Call:
         attempts=number(attempts, name),
         error=text(error, name),
     )
+
+
+def _shown(call_id: bytes, packed: bytes) -> Call:
+    """Read a callback for people, who see of one that cannot be read that it is there."""
+    try:
+        return unpack_call(call_id, packed)
+    except CorruptRecord as error:
+        own = call_id.decode(errors="replace")
+        return Call(id=own, run_id=own.rpartition(":")[0], target="", error=str(error))
 
 
 class RedisCalls(RunScripts):
@@ -65,8 +79,22 @@ class RedisCalls(RunScripts):
             if len(taken) < limit:
                 keys = [of(place, "calls"), of(place, "calls_due")]
                 found = await self.client.call(CLAIM_CALLS, keys, [limit - len(taken), seconds * 1000])
-                taken += (unpack_call(own, packed) for own, packed in zip(found[::2], found[1::2], strict=True))
+                for own, packed in zip(found[::2], found[1::2], strict=True):
+                    if (call := await self._read(place, own, packed)) is not None:
+                        taken.append(call)
         return taken
+
+    async def _read(self, place: int, call_id: bytes, packed: bytes) -> Call | None:
+        """Read a callback; one of a newer version is left to that, and what cannot be read is given up."""
+        try:
+            return unpack_call(call_id, packed)
+        except NewerRecord as error:
+            logger.info("%s", error)
+        except CorruptRecord as error:
+            logger.warning("%s; it is given up", error)
+            keys = [self.client.keys.partition(place, name) for name in ("calls", "calls_due", "calls_dead")]
+            await self.client.call(SETTLE_CALL, keys, [call_id, "dead", packed, 0])
+        return None
 
     async def settle(self, call: Call, *, retry_in: float | None = None, error: str = "", dead: bool = False) -> None:
         """Say what became of a delivery; of a callback that somebody else has settled, nothing. See `CallOutbox`."""
@@ -80,9 +108,8 @@ class RedisCalls(RunScripts):
         """Return what was given up; see `CallOutbox`."""
         of = self.client.keys.partition
         answers = await self.client.call_each(DEAD_CALLS, [([of(n, "calls_dead")], []) for n in range(PARTITIONS)])
-        return [
-            unpack_call(own, packed) for pairs in answers for own, packed in zip(pairs[::2], pairs[1::2], strict=True)
-        ]
+        found = [pair for pairs in answers for pair in zip(pairs[::2], pairs[1::2], strict=True)]
+        return [_shown(own, packed) for own, packed in found]
 
     async def replay(self, call_id: str) -> bool:
         """Make a callback that was given up due again; see `CallOutbox`."""

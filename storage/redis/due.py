@@ -12,10 +12,11 @@ from storage.runs import Load
 class RedisDue(RunScripts):
     """`DueRuns` by the clock of Redis."""
 
-    async def due(self, limit: int = 1000) -> Sequence[str]:
+    async def due(self, limit: int = 1000, skip: int = 0) -> Sequence[str]:
         """Name runs that are due, the longest first; see `DueRuns`."""
         of = self.client.keys.partition
-        answers = await self.client.call_each(DUE, [([of(number, "due")], [limit]) for number in range(PARTITIONS)])
+        calls = [([of(number, "due")], [limit, skip]) for number in range(PARTITIONS)]
+        answers = await self.client.call_each(DUE, calls)
         found = [(float(at), run) for pairs in answers for run, at in zip(pairs[::2], pairs[1::2], strict=True)]
         return [text(run, "due") for _, run in sorted(found)]
 

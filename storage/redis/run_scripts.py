@@ -104,7 +104,9 @@ ENTER = Script(
       return {0, why, tonumber(known or 0), known and state_of(document) or '', by or '', math.floor(left or 0)}
     end
     for _ = 1, expected do
-      if known and redis.call('HGET', document, ARGV[at]) ~= ARGV[at + 1] then return refused('other') end
+      if known and (redis.call('HGET', document, ARGV[at]) or ARGV[at + 1]) ~= ARGV[at + 1] then
+        return refused('other')
+      end
       at = at + 2
     end
     local is_live = known and live_again(control, head, document, live)
@@ -190,6 +192,8 @@ UPDATE = Script(
       end
       return {1, seq}
     end
+    -- a repetition; one that released or ended the run would not have come so far
+    if next == 'k' and several > 0 and fresh == 0 then return {1, seq} end
     if size + fresh > 0 then
       local no = full(outbox, limit)
       if no then return no end

@@ -1,13 +1,17 @@
 """`goalgraph runs answer`, `cancel`, `decide`, `resume` and `retry`: each is a process of its own for the run."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from goalgraph import open_planner
 from goalgraph.cli.answering import Given, ask, choose, fitting
+from goalgraph.cli.catalogs import load_catalog
 from goalgraph.cli.console import people
 from goalgraph.cli.exits import CommandError, Exit
 from planner.errors import InvalidAnswer
@@ -39,6 +43,22 @@ def lucky(flag: str) -> str:
 def sign(key: SecretStr, text: str) -> str:
     \"\"\"Use a secret.\"\"\"
     return f"{text} signed with {len(key.get_secret_value())} letters"
+
+def note(name):
+    with Path(name).open("a") as file:
+        file.write("once ")
+
+@action
+def unpay(flag: str) -> None:
+    \"\"\"Fail until the file is there.\"\"\"
+    note("unpaid")
+    Path(flag).read_text()
+
+@action(undo="unpay", effect="external")
+def pay(flag: str) -> str:
+    \"\"\"Pay, and note it.\"\"\"
+    note("paid")
+    return "paid"
 """
 
 
@@ -145,6 +165,51 @@ def test_a_failed_run_is_retried_with_what_still_holds(command: CommandLine, ask
 
     assert (failed["status"], left.exit_code) == ("failed", Exit.OK)
     assert (done["status"], done["outputs"]) == ("succeeded", {"result": "now"})
+
+
+def test_a_secret_that_no_record_holds_is_given_to_resume(command: CommandLine, asking: Path) -> None:
+    """The run was started by a program, which is gone."""
+    steps = [
+        {"id": "room", "action": "book", "inputs": {"city": "Oslo"}},
+        {"id": "end", "action": "sign", "inputs": {"key": "${user.key}", "text": "${room}"}},
+    ]
+
+    async def begin() -> None:
+        async with open_planner(catalog=load_catalog(str(asking))) as planner:
+            given = {"key": SecretStr("swordfish")}
+            handle = await planner.execute_background({"steps": steps}, user_inputs=given, exec_id="signed")
+            assert (await handle.wait()).status == "waiting"
+
+    asyncio.run(begin())
+    assert command("runs", "answer", "signed", "--yes").exit_code == Exit.OK
+
+    lacking = command("runs", "resume", "signed", "-c", asking)
+    done = command("runs", "resume", "signed", "-c", asking, "--input", "key=swordfish", "--json")
+
+    assert (lacking.exit_code, "--input key=" in lacking.stderr) == (Exit.MISSING_INPUT, True)
+    assert json.loads(done.stdout)["outputs"] == {"result": "booked Oslo signed with 9 letters"}
+    assert "swordfish" not in done.stderr + command("runs", "show", "signed", "--json").stdout
+
+
+def test_only_the_undos_that_failed_are_called_again(command: CommandLine, asking: Path) -> None:
+    flag = command.folder / "flag"
+    steps: list[dict[str, Any]] = [
+        {"id": "paying", "action": "pay", "inputs": {"flag": str(flag)}},
+        {"id": "one", "action": "lucky", "inputs": {"flag": str(flag)}, "after": ["paying"]},
+    ]
+    run_id = start(command, asking, *steps)["run_id"]
+    before = command("runs", "show", run_id)
+    failed = command.json("runs", "show", run_id)["compensation"]["paying"]
+    flag.write_text("now")
+
+    done = command.json("runs", "retry", run_id, "--undo", "-c", asking)
+    after = command("runs", "show", run_id)
+
+    assert (failed["status"], failed["error_type"]) == ("failed", "FileNotFoundError")
+    assert "paying was not undone: FileNotFoundError" in before.stderr
+    assert (done["status"], "paying was undone" in after.stderr) == ("failed", True)
+    assert command.json("runs", "show", run_id)["compensation"]["paying"]["status"] == "undone"
+    assert [(command.folder / name).read_text() for name in ("paid", "unpaid")] == ["once ", "once once "]
 
 
 def question(kind: Any = "question", schema: Any = None, step: str = "one", own: str = "abc") -> PendingInterrupt:

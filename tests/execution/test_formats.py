@@ -16,8 +16,9 @@ from planner.execution import PlanExecutor, RunRequest, RunStores, StepOutcome
 from planner.execution.history import Start
 from planner.execution.outcome import UndoOutcome
 from planner.execution.recorded import read_request, request_field
-from planner.execution.run_fields import answer_field, callback_failed
+from planner.execution.run_fields import answer_field, callback_failed, start_field
 from planner.execution.run_records import read_event, read_run
+from planner.execution.secrets import MASK
 from planner.plan import CandidatePlan
 from storage.errors import CorruptRecord, NewerRecord
 from storage.memory import MemoryBlobStore, MemoryRecords
@@ -117,7 +118,8 @@ def test_the_record_of_an_undo() -> None:
 
 def test_a_start_without_an_attempt_is_of_the_first() -> None:
     """Runs of an earlier version go on."""
-    assert (1, False) == (Start.from_record(START).attempt, Start.from_record(START).undo_again)
+    start = Start.from_record(START)
+    assert (1, False, {}) == (start.attempt, start.undo_again, start.policies)
 
 
 def test_the_json_of_a_plan() -> None:
@@ -154,6 +156,12 @@ async def test_what_a_saver_holds_of_a_finished_run() -> None:
         "inputs_hash": "2bfd14f43d17fc7c",
         "attempt": 1,
         "undo_again": False,
+        "policies": {
+            "stop_on_failure": True,
+            "on_failure": "compensate",
+            "on_cancel": "compensate",
+            "max_replans": 2,
+        },
     } == {name: value for name, value in start.items() if name != "started_at"}
     assert start["started_at"].tzinfo is not None
     assert replace(result.outcomes["s"]) == StepOutcome.from_record(stored["records"]["s"])
@@ -174,6 +182,7 @@ async def test_what_is_stored_of_a_run() -> None:
         "org_id": "local",
         "visibility": "normal",
         "importance": "normal",
+        "inputs_hash": "2bfd14f43d17fc7c",
     } == run.columns
     assert all(datetime.fromisoformat(time).tzinfo is not None for time in times.values())
     assert {
@@ -233,23 +242,43 @@ async def test_what_is_stored_of_inputs_that_are_no_text_of_a_record() -> None:
     }
 
 
+async def test_an_input_that_says_a_secret_has_to_be_given_again_too() -> None:
+    """The record is for people then; what the actions get is not what is left when the secret is taken out."""
+    given = {"key": SecretStr("swordfish"), "url": "https://me:swordfish@host", "list": [1, "a swordfish"], "n": 1}
+    request = RunRequest(plan=RUN_PLAN, user_inputs=given, context=RunContext(run_id="r"))
+
+    for largest in (8, 1000):
+        blobs = MemoryBlobStore()
+        document = CODEC.load(await request_field(request, Codecs(), blobs, largest, CODEC), "")
+        assert (["key", "url", "list"], {}) == (document["missing"], document["values"])
+    start = CODEC.load(start_field(request, 1000, CODEC), "")
+    assert {"key": MASK, "url": "https://me:<secret key>@host", "list": [1, "a <secret key>"], "n": 1} == start[
+        "inputs"
+    ]
+
+
 async def test_what_is_stored_of_an_answer_and_of_a_callback_that_failed() -> None:
     """Fields of their own beside the others, so that they do not overwrite what the run's writer says."""
     run, _ = await _recorded()
-    failed = callback_failed("run-1", ValueError("no"), CODEC)
+    failed = callback_failed("run-1", ValueError("no"), {}, CODEC)
     assert ({"v": 1, "error": "ValueError: no"}, "exist") == (CODEC.load(failed.fields["callback"], ""), failed.must)
-    answer = answer_field({"approve": True, "reason": ""}, CODEC)
-    assert {"v": 1, "value": {"approve": True, "reason": ""}} == CODEC.load(answer, "")
+    answer = answer_field({"approve": True, "reason": ""}, 1, CODEC)
+    assert {"v": 1, "value": {"approve": True, "reason": ""}, "attempt": 1} == CODEC.load(answer, "")
 
-    read = read_run(replace(run, fields={**run.fields, **failed.fields, "answer:q1": answer}), CODEC)
+    fields = {**run.fields, **failed.fields, "answer:q1": answer}
+    read = read_run(replace(run, fields=fields), CODEC)
 
     assert ("ValueError: no", {"q1": {"approve": True, "reason": ""}}) == (read.callback_error, read.answers)
+    later = replace(run, fields=fields, columns={**run.columns, "attempt": "2"})
+    assert {} == read_run(later, CODEC).answers, "the question was one of the attempt before"
+    unmarked = {**fields, "answer:q1": CODEC.dump({"v": 1, "value": 5})}
+    assert {"q1": 5} == read_run(replace(later, fields=unmarked), CODEC).answers, "as an earlier version wrote it"
 
 
 async def test_a_run_of_an_earlier_version_can_be_read_and_run() -> None:
     """Its record has neither the columns nor the field that came later."""
     run, _ = await _recorded()
-    columns = {name: fact for name, fact in run.columns.items() if name not in ("reason", "attempt")}
+    columns = {name: fact for name, fact in run.columns.items() if name not in ("reason", "attempt", "inputs_hash")}
     fields = {name: field for name, field in run.fields.items() if name != "request"}
 
     read = read_run(replace(run, columns=columns, fields=fields), CODEC)

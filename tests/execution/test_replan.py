@@ -183,7 +183,7 @@ async def test_a_run_that_was_cancelled_meanwhile_is_not_planned_on() -> None:
     async with asyncio.timeout(5):
         result = await running
 
-    assert ("failed", 2) == (result.status, len(called))
+    assert ("cancelled", 2) == (result.status, len(called))
 
 
 async def test_a_run_that_has_ended_is_read_back_with_its_last_plan() -> None:

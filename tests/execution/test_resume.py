@@ -32,7 +32,7 @@ async def test_another_owner_s_run_is_a_conflict() -> None:
     await runner.run(PLAN, user_inputs={"x": 1})
     stranger = RunContext(run_id="run-1", identity=RequestIdentity(user_id="eve"))
 
-    with pytest.raises(RunConflict, match="somebody else"):
+    with pytest.raises(RunConflict, match="is taken"):
         await runner.executor.execute(RunRequest(plan=PLAN, user_inputs={"x": 1}, context=stranger))
 
 

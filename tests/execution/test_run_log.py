@@ -377,8 +377,12 @@ async def test_the_id_of_somebody_else_s_run_cannot_be_taken() -> None:
     await recorded.run(TWO)
     other = RunContext(run_id="r", identity=RequestIdentity(user_id="eve", org_id="local"))
 
-    with pytest.raises(RunConflict, match="somebody else"):
-        await recorded.run(TWO, context=other)
+    stranger = RunContext(run_id="r", identity=RequestIdentity(user_id="local", org_id="other"))
+
+    for context in (other, stranger):
+        for plan in (TWO, make_plan(ADD)):
+            with pytest.raises(RunConflict, match=r"^run id 'r' is taken; use a new one$"):
+                await recorded.run(plan, context=context)
     with pytest.raises(RunConflict, match="another plan"):
         await recorded.run(make_plan(ADD))
     assert (await recorded.run(TWO)).ok

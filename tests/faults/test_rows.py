@@ -5,6 +5,7 @@
 | 1 | Redis is down at the start | `faults/test_redis_outages.py::test_a_server_that_is_down_at_the_start_is_said_to_be` |
 | 2 | it is away for less than a lease | `faults/test_runs_and_redis.py::test_a_redis_that_is_frozen_for_less_than_a_lease_disturbs_nobody` |
 | 3 | and for longer | `faults/test_runs_and_redis.py::test_a_redis_that_is_away_for_longer_costs_the_step_that_worked` |
+| 3 | which is no death of a worker | `faults/test_runs_and_redis.py::test_an_outage_of_redis_is_no_death_of_a_worker` |
 | 4 | it lost everything | `faults/test_runs_and_redis.py::test_a_redis_that_lost_everything_gets_the_runs_back_from_the_archive` |
 | 5 | failover to a replica | `faults/test_runs_and_redis.py::test_a_replica_takes_over_and_refuses_until_it_is_the_master` |
 | 6 | the archive is away | `faults/test_runs_and_redis.py::test_runs_go_on_while_the_archive_is_away_and_get_there_later` |
@@ -12,6 +13,7 @@
 | 8 | killed between both tiers | `faults/test_killed_writers.py::test_writers_are_killed_again_and_again` |
 | 9 | a worker is killed | `faults/test_runs_and_workers.py::test_a_run_whose_worker_is_killed_goes_on_after_a_lease` |
 | 10 | it wakes up too late | `faults/test_chaos_runs.py::test_a_process_that_wakes_up_does_not_go_on_with_a_run_that_another_has_ended` |
+| 10 | and begins nothing without a lease | `execution/test_lost_leases.py::test_no_further_attempt_is_made` |
 | 11 | a run is submitted 100 times | `faults/test_runs_under_load.py::test_a_run_that_is_submitted_a_hundred_times_has_one_owner` |
 | 11 | and through a queue | `runs/test_engines.py::test_a_run_that_is_submitted_a_hundred_times_has_one_owner` |
 | 12 | clocks are wrong | `faults/test_runs_and_workers.py::test_a_run_whose_worker_is_killed_goes_on_after_a_lease` |

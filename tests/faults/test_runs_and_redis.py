@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from planner.catalog import ActionCatalog, action
-from planner.execution import run_writer
 from planner.node_planner import NodePlanner
 from planner.runs import LocalEngine, RunPolicy
 from storage.redis.eviction import evict_record
@@ -140,22 +139,23 @@ async def test_a_redis_that_is_away_for_longer_costs_the_step_that_worked(
     assert token > 0
 
 
-async def test_outages_of_redis_are_no_deaths_of_workers(
-    planners: Pair, still: Standstill, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+async def test_an_outage_of_redis_is_no_death_of_a_worker(
+    planners: Pair, still: Standstill, redis: RedisServer
 ) -> None:
-    """Three in a row, within one step, do not park the run as one that kills whoever advances it."""
-    monkeypatch.setattr(run_writer, "HAND_BACK", -1.0)
-    for times in (2, 3, 4):
-        await asyncio.to_thread(redis.kill)
-        await still.until_stopped()
-        await pause(asyncio.Event(), 0.3)  # until nobody tries any more to give it back
-        await asyncio.to_thread(redis.start)
-        still.stopped.clear()
-        await still.reached(times)
+    """Else three of them within one step would park the run, as one that kills whoever advances it."""
+    await asyncio.to_thread(redis.kill)
+    await still.until_stopped()
+    await pause(asyncio.Event(), 3.0)  # until nobody tries any more to give it back
+    await asyncio.to_thread(redis.start)
+    await still.reached(2)
+    with redis.client() as client:
+
+        async def forgiven() -> bool:
+            return client.hget(Keys().thread("q:run", "r"), "crashes") == b"0"
+
+        await eventually(forgiven, "that the lease ran out is not held against the run")
     still.released.set()
     await until_ended(planners[1], "r")
-
-    assert still.calls.count("a") == 1
 
 
 def flush(redis: RedisServer) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import interrupt
+from pydantic import SecretStr
 
 from planner.catalog import action
 from planner.execution import ExecutionResult, RunStores
@@ -110,6 +111,28 @@ async def test_a_callback_is_not_told_of_a_question(service: RunService) -> None
     await has_heard()
 
     assert [("r", "succeeded")] == HEARD
+
+
+async def test_what_a_failed_delivery_says_is_cut_and_holds_no_secret() -> None:
+    """As far as this process has the secrets of the run."""
+    stores = memory_stores()
+
+    def refuse(_: ExecutionResult) -> None:
+        raise ValueError(f"401 for swordfish {'x' * 10_000}")
+
+    options: dict[str, Any] = {"callbacks": {"refuse": refuse}, "secrets": lambda *_: SecretStr("swordfish")}
+    async with open_service(echo, saver=InMemorySaver(), stores=stores, **options) as service:
+        given = {"key": SecretStr("swordfish")}
+        await (await service.start(request_of(ECHO, user_inputs=given), "refuse")).wait()
+
+        async def given_up() -> bool:
+            return len(await stores.live.dead()) > 0
+
+        await eventually(given_up, "the callback is given up")
+        error = (await stores.live.dead())[0].error
+
+    assert error.startswith("ValueError: 401 for <secret key> xxx")
+    assert len(error) < 4100
 
 
 async def test_a_run_without_a_store_keeps_its_named_callback_too() -> None:

@@ -258,7 +258,7 @@ async def test_an_id_of_another_plan_of_other_inputs_or_of_somebody_else_is_a_co
         for service in (here, there):
             with pytest.raises(RunConflict, match="another plan"):
                 await service.start(request_of(FAILS, **GIVEN))
-            with pytest.raises(RunConflict, match="somebody else"):
+            with pytest.raises(RunConflict, match="is taken"):
                 await service.start(request_of(TWO, identity=EVE, **GIVEN))
         with pytest.raises(RunConflict, match="inputs"):
             await here.start(request_of(TWO, user_inputs={"a": 2}))

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from planner.catalog import action
-from planner.errors import LeaseLost, RunHeld, RunNotRecorded
-from planner.execution import ExecutionResult, RunRequest
+from planner.errors import LeaseLost, RunNotRecorded
+from planner.execution import ExecutionResult, RunRecord, RunRequest
 from storage.errors import StorageUnavailable
 from tests.support.run_services import open_service, request_of
 from tests.support.running import make_plan
@@ -25,34 +25,17 @@ async def seven() -> int:
     [
         pytest.param(lambda: DOWN, id="checkpoints"),
         pytest.param(lambda: RunNotRecorded("r", DOWN), id="control"),
-        pytest.param(lambda: RunHeld("r", "somebody", 1.0), id="begun anew"),
+        pytest.param(lambda: LeaseLost("r"), id="lost"),
     ],
 )
 async def test_then_its_record_says_it(error: Callable[[], Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_service(seven) as service:
         await service.execute(request_of(PLAN))
 
-        async def refuse(request: RunRequest) -> ExecutionResult:
+        async def refuse(request: RunRequest, record: RunRecord) -> ExecutionResult:
             raise error()
 
-        monkeypatch.setattr(service.access.executor, "execute", refuse)
+        monkeypatch.setattr(service.access.executor, "recall", refuse)
         result = await service.access.result("r")
 
     assert (result.status, result.outputs) == ("succeeded", {"s": 7})
-
-
-async def test_a_life_of_it_that_this_process_had_lost_is_let_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with open_service(seven) as service:
-        await service.execute(request_of(PLAN))
-        execute, joined = service.access.executor.execute, list[str]()
-
-        async def join_first(request: RunRequest) -> ExecutionResult:
-            joined.append(request.context.run_id)
-            if len(joined) == 1:
-                raise LeaseLost(request.context.run_id)
-            return await execute(request)
-
-        monkeypatch.setattr(service.access.executor, "execute", join_first)
-        result = await service.access.result("r")
-
-    assert (result.status, result.outputs, joined) == ("succeeded", {"s": 7}, ["r", "r"])

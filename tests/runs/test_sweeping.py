@@ -155,11 +155,11 @@ async def test_a_store_that_is_away_for_a_while_keeps_nobody_from_looking_again(
     class Away(MemoryRuns):
         looks = 0
 
-        async def due(self, limit: int = 1000) -> Any:
+        async def due(self, limit: int = 1000, skip: int = 0) -> Any:
             self.looks += 1
             if self.looks < 4:
                 raise StorageUnavailable("away")
-            return await super().due(limit)
+            return await super().due(limit, skip)
 
     records = MemoryRecords()
     live = Away(records)

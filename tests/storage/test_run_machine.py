@@ -91,7 +91,7 @@ class Machine(RuleBasedStateMachine):
         choice=st.integers(min_value=0, max_value=3),
         status=st.none() | STATUSES,
         several=st.integers(min_value=0, max_value=2),
-        repeated=st.booleans(),
+        known=st.integers(min_value=0, max_value=2),
         then=THENS,
         progress=st.booleans(),
         keep=st.none() | st.just(b"\0kept"),
@@ -102,11 +102,12 @@ class Machine(RuleBasedStateMachine):
         choice: int,
         status: str | None,
         several: int,
-        repeated: bool,
+        known: int,
         then: Any,
         progress: bool,
         keep: bytes | None,
     ) -> None:
+        """So many of its events are `known` to the log already, if it has as many."""
         run, tokens = self.tokens[-1 - choice % len(self.tokens)]
         written = "succeeded" if then == Ended() else status
 
@@ -116,7 +117,7 @@ class Machine(RuleBasedStateMachine):
                 change=None if written is None else new_run(run, status=written, tenant=run),
                 counters={"n": float(several)},
                 events=events(run, *["e"] * several),
-                after=0 if repeated or newest is None else newest.seq,
+                after=0 if newest is None else max(0, newest.seq - known),
                 then=then,
                 progress=progress,
                 keep=keep,

@@ -63,8 +63,9 @@ async def test_a_run_that_cannot_be_taken_up_says_why(place: RunPlace) -> None:
     held = await place.refused()
     assert (held.why, held.holder, held.state) == ("held", "one", granted.state)
     assert 900 < held.seconds <= 1000
-    assert (await place.refused(expect={"plan": "p"})).why == "other"
+    assert (await place.refused(expect={"status": "pending", "org_id": "another"})).why == "other"
     assert (await place.refused(expect={"status": "pending"})).why == "held"
+    assert (await place.refused(expect={"status": "pending", "later": "x"})).why == "held"  # of an older version
 
     await place.runs.update("r", granted.token, Update(**ending(), then=Ended()))
 
@@ -135,6 +136,21 @@ async def test_a_repeated_update_changes_nothing(place: RunPlace) -> None:
 
     state = await place.records.latest("run", "r")
     assert (state and state.seq, len(await place.records.read("event", "r"))) == (3, 3)
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["a", "b", "c"]], ids=["nothing", "one event"])
+async def test_what_the_log_has_already_is_left_out_when_a_run_is_given_back(place: RunPlace, names: list[str]) -> None:
+    """The answer to the first events was lost, and their writer gives the run back with what has come since."""
+    token = (await place.granted(new=new_run())).token
+    await place.runs.update("r", token, writing("r", "a", "b"))
+
+    back = writing("r", *names, change=new_run(status="waiting"), keep=b"k", then=Released(0.0))
+    assert await place.runs.update("r", token, back) == len(names)
+
+    assert [entry.columns["type"] for entry in await place.records.read("event", "r")] == names
+    assert await place.runs.due() == ["r"]
+    granted = await place.granted("r", OTHER)
+    assert (granted.crashes, granted.spent, granted.state.columns["status"]) == (0, b"k", "waiting")
 
 
 async def test_who_lost_a_run_writes_nothing(place: RunPlace) -> None:

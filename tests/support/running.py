@@ -7,7 +7,7 @@ from typing import Any
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from planner.catalog import ActionCatalog
-from planner.context import RunContext
+from planner.context import RequestIdentity, RunContext
 from planner.events import ExecutionEvent
 from planner.execution import ExecutionResult, PlanExecutor, RunRequest
 from planner.limits import Limits
@@ -36,7 +36,9 @@ class Runner:
         limits: Limits | None = None,
         blobs: BlobStore | None = None,
         catalog: ActionCatalog | None = None,
+        identity: RequestIdentity | None = None,
     ) -> None:
+        self.identity = identity or RequestIdentity()
         self.catalog = catalog or ActionCatalog()
         for item in actions:
             self.catalog.add(item)
@@ -67,7 +69,7 @@ class Runner:
         resources: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> ExecutionResult:
-        context = RunContext(run_id=run_id, resources=resources or {})
+        context = RunContext(run_id=run_id, resources=resources or {}, identity=self.identity)
         request = RunRequest(plan=plan, user_inputs=user_inputs or {}, context=context, on_event=self.listen, **options)
         return await self.executor.execute(request)
 
