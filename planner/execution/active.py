@@ -1,7 +1,8 @@
 """A run that this process advances, and who waits for it here."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from planner.context import RequestIdentity
@@ -69,3 +70,27 @@ class Entering:
         """Whether it was cancelled that is entered for `identity`; of another owner's run there may be the same id."""
         owner = (identity.org_id, identity.user_id)
         return any(one is None or (one.org_id, one.user_id) == owner for one in self.stops)
+
+
+class Turns:
+    """Lets the calls of a process take a run up one after the other."""
+
+    def __init__(self) -> None:
+        self._entering: dict[str, Entering] = {}
+
+    def of_now(self, run_id: str) -> Entering | None:
+        """Return what is being taken up under an id now."""
+        return self._entering.get(run_id)
+
+    @asynccontextmanager
+    async def of(self, run_id: str) -> AsyncGenerator[Entering]:
+        """Wait until it is this call's turn."""
+        entering = self._entering.setdefault(run_id, Entering())
+        entering.callers += 1
+        try:
+            async with entering.turn:
+                yield entering
+        finally:
+            entering.callers -= 1
+            if entering.callers == 0:
+                del self._entering[run_id]

@@ -1,5 +1,7 @@
 """Whether a plan may run, and what a dry run shows of it; nothing is called."""
 
+import asyncio
+from functools import partial
 from typing import Any
 
 from planner.catalog import ActionCatalog
@@ -13,6 +15,9 @@ from planner.execution.summary import not_advanced
 from planner.limits import Limits
 from planner.plan import CandidatePlan, ValidationResult, build_graph, estimate, resolve_step, validate
 from planner.plan.bindings import references_in
+
+LARGE_PLAN = 500
+"""Steps; a larger plan is checked in a thread, since that takes long enough to be felt by everything else."""
 
 
 def refuse(
@@ -92,3 +97,9 @@ def dry_run(request: RunRequest, catalog: ActionCatalog, limits: Limits) -> Exec
         validation=validation,
         tags=context.tags,
     )
+
+
+async def refuse_in_time(plan: CandidatePlan, *arguments: Any, **asks: Any) -> tuple[str | None, ValidationResult]:
+    """As `refuse`, without holding up everything else."""
+    check = partial(refuse, plan, *arguments, **asks)
+    return await asyncio.to_thread(check) if len(plan.steps) > LARGE_PLAN else check()

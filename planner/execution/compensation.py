@@ -142,6 +142,9 @@ async def undo(
                 outcome = state.compensation[step_id] = UndoOutcome.from_record(record)
                 if here:
                     _publish(state, outcome)
+            except Exception as error:  # whatever it is, it is raised again
+                state.break_off(error)  # before the turn of anything that may come only after this undo
+                raise
             finally:
                 turns.pass_on(step_id)  # also when the store refused: whoever waits has to see that
 

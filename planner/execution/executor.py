@@ -2,10 +2,9 @@
 
 import asyncio
 import contextvars
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from os import getpid
 from socket import gethostname
 from typing import Any, cast
@@ -20,8 +19,8 @@ from planner.context import RequestIdentity
 from planner.errors import LeaseLost
 from planner.events import emit
 from planner.execution.acknowledge import Acknowledgements, AcknowledgingSaver
-from planner.execution.active import Active, Entering
-from planner.execution.admission import dry_run, refuse
+from planner.execution.active import Active, Entering, Turns
+from planner.execution.admission import dry_run, refuse_in_time
 from planner.execution.body import make_graph
 from planner.execution.gate import Gates, Rates
 from planner.execution.history import History, Start, pinned, read_history
@@ -45,9 +44,6 @@ from storage.errors import Fenced
 from storage.memory import MemoryBlobStore
 from storage.protocols import BlobStore
 from storage.runs import FENCE, Refused
-
-LARGE_PLAN = 500
-"""Steps; a larger plan is checked in a thread, since that takes long enough to be felt by everything else."""
 
 
 class PlanExecutor:
@@ -94,7 +90,7 @@ class PlanExecutor:
             )
         self._rates = Rates()
         self._active: dict[str, Active] = {}
-        self._entering: dict[str, Entering] = {}
+        self._turns = Turns()
 
     async def execute(self, request: RunRequest, *, record: bool = True) -> ExecutionResult:
         """Run a plan that passes validation, or return why it was not run.
@@ -116,10 +112,8 @@ class PlanExecutor:
         """
         if request.dry_run:
             return dry_run(request, self.catalog, self.limits)
-        active = await self.begin(request, record=record)
-        if isinstance(active, ExecutionResult):
-            return active
-        return await self.join(active, request)
+        begun = await self.begin(request, record=record)
+        return begun if isinstance(begun, ExecutionResult) else await self.join(begun, request)
 
     async def check(self, request: RunRequest) -> ExecutionResult | None:
         """Return why a plan would not be run, or `None`."""
@@ -127,7 +121,7 @@ class PlanExecutor:
         return None if reason is None else not_advanced(request, "failed", reason, validation)
 
     async def begin(
-        self, request: RunRequest, calls: Sequence[str] = (), *, record: bool = True, taken: Taken | None = None
+        self, request: RunRequest, calls: Sequence[str] = (), *, record: bool = True
     ) -> Active | ExecutionResult:
         """Take a run up, or return what became of it: it has ended, or the plan is not run.
 
@@ -135,24 +129,34 @@ class PlanExecutor:
             request: What is to be run.
             calls: Callbacks for its end, when it is new: registered names, or URLs.
             record: As `execute`.
-            taken: The run has been taken up already, and is let go of if it is not begun.
 
         Raises:
             Exception: as `execute`. When this returns, the run is recorded, where runs are.
         """
-        run_id = request.context.run_id
-        entering = self._entering.setdefault(run_id, Entering())
-        entering.callers += 1
-        try:
-            async with entering.turn:
-                begun = await self._enter(request, calls, entering, self.log if record else None, taken)
-        finally:
-            entering.callers -= 1
-            if entering.callers == 0:
-                del self._entering[run_id]
+        async with self._turns.of(request.context.run_id) as entering:
+            begun = await self._enter(request, calls, entering, self.log if record else None, None)
         if isinstance(begun, ExecutionResult) and begun.errors:
             await emit(request.on_event, begun.errors[0])
         return begun
+
+    async def begin_recorded(
+        self, run_id: str, read: Callable[[Taken], Awaitable[RunRequest | None]]
+    ) -> tuple[RunRequest, Active | ExecutionResult] | None:
+        """Take up a run as its record says, unless that is not possible now.
+
+        Args:
+            run_id: The run.
+            read: Reads the request; what it does not return a request for, it has let go.
+
+        Raises:
+            Exception: as `execute`, and what `read` raises.
+        """
+        async with self._turns.of(run_id) as entering:
+            taken = None if self.log is None or run_id in self._active else await self.log.take(run_id)
+            request = None if taken is None else await read(taken)
+            if request is None:
+                return None
+            return request, await self._enter(request, (), entering, self.log, taken)
 
     async def recall(self, request: RunRequest, record: RunRecord) -> ExecutionResult:
         """Return what became of a run that has ended, as its checkpoints tell, or else its record; nothing is run."""
@@ -175,7 +179,7 @@ class PlanExecutor:
             run_id: The run.
             owner: Only if it is theirs.
         """
-        active, entering = self._active.get(run_id), self._entering.get(run_id)
+        active, entering = self._active.get(run_id), self._turns.of_now(run_id)
         if active is not None and owner is not None and active.start.owner != [owner.org_id, owner.user_id]:
             return False
         if active is not None:
@@ -240,8 +244,9 @@ class PlanExecutor:
         history = await read_history(self.checkpointer, request.context.run_id, request.attempt)
         if history.start is not None:
             history.start.check(request)
-        identity, most = request.context.identity, self.limits.literal_bytes
-        request = replace(request, answers=check_answers(history.asked, request.answers, identity, most))
+        if request.answers:  # without any it stays the request of its caller, who knows it again
+            identity, most = request.context.identity, self.limits.literal_bytes
+            request = replace(request, answers=check_answers(history.asked, request.answers, identity, most))
         plan = pinned(request.plan, history.start)
         if history.start is not None and history.final is None:
             reason, validation = await self._refuse(plan, request)
@@ -255,10 +260,8 @@ class PlanExecutor:
 
     async def _refuse(self, plan: CandidatePlan, request: RunRequest) -> tuple[str | None, ValidationResult]:
         """Say why a plan is not run, if so."""
-        can_ask = self.checkpointer is not None
-        arguments = (plan, request, self.catalog, self.limits)
-        check = partial(refuse, *arguments, can_ask=can_ask, approve_effects=self.approve_effects)
-        return await asyncio.to_thread(check) if len(plan.steps) > LARGE_PLAN else check()
+        asks = {"can_ask": self.checkpointer is not None, "approve_effects": self.approve_effects}
+        return await refuse_in_time(plan, request, self.catalog, self.limits, **asks)
 
     async def _ended(self, request: RunRequest, refused: Refused) -> ExecutionResult:
         """Return what became of a run that has ended."""

@@ -22,6 +22,8 @@ OWN = 0.9
 """Share of a lease after which its holder stops by itself when it could not renew it."""
 BEAT = 0.5
 """Seconds between two renewals, at most: a renewal also tells which runs somebody asked to stop."""
+LAST = 5.0
+"""Seconds in which the thread finishes what it does when it is closed."""
 
 News = Literal["lost", "cancelled"]
 OpenStore = Callable[[], AbstractAsyncContextManager[RunStore]]
@@ -132,7 +134,7 @@ class LeaseKeeper:
         if thread is not None and self._loop is not None:
             with suppress(RuntimeError):  # its loop is closed: it has ended by itself
                 self._loop.call_soon_threadsafe(self._closing.set)
-            thread.join()
+            thread.join(LAST)  # it waits for a store that hangs, and keeps no process from ending
 
     def _start(self) -> None:
         if self._open is None or (self._thread is not None and self._thread.is_alive()):

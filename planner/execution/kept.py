@@ -17,10 +17,7 @@ def kept_from(final: Mapping[str, Any]) -> dict[str, StepOutcome]:
 
     Of a mapped step that failed, it is the step's outcome with its items; those that succeeded may be kept.
     """
-    # an undo that failed may have undone a part
-    touched = {
-        undo["step_id"] for undo in final.get("compensation", ()) if undo["status"] == "undone" or undo["attempts"]
-    }
+    touched = _touched(final)
     outcomes = (StepOutcome.from_record(record) for record in _records(final).values())
     return {
         one.step_id: one
@@ -40,7 +37,8 @@ def left_from(final: Mapping[str, Any] | None) -> dict[str, Left]:
         return {}
     undos = {record["step_id"]: UndoOutcome.from_record(record) for record in final.get("compensation", ())}
     found: dict[str, Left] = {}
-    for step_id, record in _records(final).items():
+    records = _records(final)
+    for step_id, record in records.items():
         outcome, undo = StepOutcome.from_record(record), undos.get(step_id)
         items = {at for at, item in enumerate(outcome.items) if item.uncertain}
         one = Left(outcome=outcome, undo=undo)
@@ -49,6 +47,8 @@ def left_from(final: Mapping[str, Any] | None) -> dict[str, Left]:
         items |= set(undo.items) if undo is not None and one.tried else set()
         found[step_id] = replace(one, calls=frozenset(f"{step_id}[{at}]" for at in items) or frozenset({step_id}))
     for name, record in final.get("superseded", {}).items():
+        if records.get(record["outcome"]["step_id"]) is record["outcome"]:
+            continue
         if (undo := undos.get(name)) is None or undo.status != "undone":
             found[name] = Left(outcome=StepOutcome.from_record(record["outcome"]), undo=undo, step=record["step"])
     return found
@@ -148,8 +148,19 @@ def recordable(items: Sequence[StepOutcome], most: int) -> tuple[StepOutcome, ..
 
 
 def _records(final: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what became of each step, in the attempt that got to it last."""
-    return {**final["records"], **final.get("carried", {})}
+    """Return what became of each step, in the attempt that got to it last; an attempt begins with the first plan.
+
+    So of a step that only a replan took out of the plan, it is what had become of it by then.
+    """
+    touched, superseded = _touched(final), final.get("superseded", {})
+    first = {one["outcome"]["step_id"]: one["outcome"] for name, one in superseded.items() if name not in touched}
+    return {**first, **final["records"], **final.get("carried", {})}
+
+
+def _touched(final: Mapping[str, Any]) -> set[str]:
+    """Return the steps that were undone, or not quite: an undo that failed may have undone a part."""
+    undos = final.get("compensation", ())
+    return {undo["step_id"] for undo in undos if undo["status"] == "undone" or undo["attempts"]}
 
 
 def _holds(known: StepOutcome, ref: str, inputs_hash: str) -> bool:

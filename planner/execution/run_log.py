@@ -98,6 +98,7 @@ class RunLog:
 
         Raises:
             RunConflict: the id is that of another run.
+            SecretInPlan: the plan says what is secret.
             RunNotRecorded: the store does not take the record.
         """
         answer = await self._enter(request, None, "pending", calls=calls, due_in=due_in, again=again)
@@ -162,6 +163,7 @@ class RunLog:
 
         Raises:
             RunConflict: the id is that of another run.
+            SecretInPlan: the plan says what is secret.
             RunHeld: another process advances it.
             RunNotRecorded: the store does not take the record.
         """

@@ -126,21 +126,26 @@ class Driver:
 
     async def _take_up(self, run_id: str) -> None:
         """Advance a run as its record says, which comes with the lease."""
-        log = self._executor.log
-        taken = None if log is None or self.closing else await log.take(run_id)
-        if log is None or taken is None:
+        found = None if self.closing else await self._executor.begin_recorded(run_id, self._read)
+        if found is None:
             return
+        request, begun = found
+        if refused(begun if isinstance(begun, ExecutionResult) else await self._join(begun, request)):
+            self.on_refused(run_id)
+
+    async def _read(self, taken: Taken) -> RunRequest | None:
+        """Return the request of a run that was taken up; one that cannot be run here is left to others, or ended."""
+        log = self._executor.log
+        if log is None:
+            raise AssertionError("what was taken up has a log")
         try:
-            record = read_run(taken.granted.state, log.stores.codec)
-            request = await self._access.request(record)
+            return await self._access.request(read_run(taken.granted.state, log.stores.codec))
         except BaseException as error:  # whatever it is, it is raised again
             if isinstance(error, MissingSecrets) and taken.granted.cancelled:
                 await end_unrun(self._access, taken.granted, str(error))
-                return
+                return None
             await log.let_go(taken, LOOK_AGAIN)
             raise
-        if refused(await self._advance(request, None, taken)):
-            self.on_refused(run_id)
 
     async def give_up(self, run_id: str) -> None:
         """End a run that cannot be run here, and that nobody else has taken up, if it was asked to stop."""
@@ -214,20 +219,22 @@ class Driver:
                 return found
         return await self.watch(run_id, heard, request.on_event)
 
-    async def _advance(self, request: RunRequest, active: Active | None, taken: Taken | None = None) -> ExecutionResult:
+    async def _advance(self, request: RunRequest, active: Active | None) -> ExecutionResult:
         """Run, or join what was begun for this request.
 
         Raises:
             RunHeld: another caller of this process advances it, so its events go to another listener.
         """
         run_id = request.context.run_id
-        if active is None:
-            if request.on_event is not None and run_id in self._executor.active:
-                raise RunHeld(run_id, "another call of this process", LOOK_AGAIN)
-            begun = await self._executor.begin(request, taken=taken)
-            if isinstance(begun, ExecutionResult):
-                return begun
-            active = begun
+        if active is not None:
+            return await self._join(active, request)
+        if request.on_event is not None and run_id in self._executor.active:
+            raise RunHeld(run_id, "another call of this process", LOOK_AGAIN)
+        begun = await self._executor.begin(request)
+        return begun if isinstance(begun, ExecutionResult) else await self._join(begun, request)
+
+    async def _join(self, active: Active, request: RunRequest) -> ExecutionResult:
+        """Wait for a run that goes on here, and count what becomes of it."""
         first = active.waiting == 0
         self.started += first
         try:

@@ -117,6 +117,9 @@ class Sweeper:
             now = monotonic()
             self._foreign = {run_id: until for run_id, until in self._foreign.items() if until > now - LOOK_AGAIN}
             due = await self._due.due(PAGE, self._skip)
+            if self._skip and not due:
+                self._skip = 0
+                due = await self._due.due(PAGE)
             self.sweeps, self.found = self.sweeps + 1, len(due)
             found = [run_id for run_id in due if self._foreign.get(run_id, 0.0) <= now]
             random.shuffle(found)

@@ -13,10 +13,20 @@ from typing_extensions import TypedDict
 
 from planner.catalog import Approval, action
 from planner.context import RequestIdentity
-from planner.errors import InvalidAnswer
-from planner.execution import ExecutionResult, PendingInterrupt
-from planner.execution.people import check_answer, expired, may_answer, next_deadline, read_question
+from planner.errors import InvalidAnswer, NotEntitled
+from planner.execution import ExecutionResult, PendingInterrupt, PlanExecutor
+from planner.execution.people import (
+    NOBODY_ANSWERED,
+    check_answer,
+    expired,
+    may_answer,
+    next_deadline,
+    read_question,
+)
+from planner.execution.run_fields import answer_field
+from planner.execution.run_records import ANSWER
 from planner.limits import Limits
+from tests.support.run_services import memory_stores
 from tests.support.running import Runner, make_plan
 
 PAYMENTS = make_plan(
@@ -306,6 +316,44 @@ def test_who_may_answer(roles: Sequence[str], identity: RequestIdentity, *, allo
     question = PendingInterrupt(id="q", step_id="p", value=None, kind="approval", roles=roles)
 
     assert allowed == may_answer(question, identity, person("ann"))
+
+
+async def test_whoever_runs_the_plan_again_may_not_answer_for_somebody_else() -> None:
+    """The roles of a question hold wherever an answer is given; nothing runs."""
+    till, saver = Till(approval=Approval(roles=("boss",))), InMemorySaver()
+    question = asked(await till.runner(saver).run(ONE))["p"]
+    with pytest.raises(NotEntitled, match="boss"):
+        await till.runner(saver).run(ONE, answers={question.id: True})
+    assert [] == till.paid
+    boss = till.runner(saver, identity=RequestIdentity(roles=("boss",)))
+
+    assert (True, [5]) == ((await boss.run(ONE, answers={question.id: True})).ok, till.paid)
+
+
+@pytest.mark.parametrize("answer", [NOBODY_ANSWERED, {"approve": True, "reason": "x" * 5_000}], ids=["nobody", "large"])
+async def test_an_answer_given_with_the_plan_is_checked_like_any_other(answer: Any) -> None:
+    """Nobody but the deadline says that nobody answered, and what is stored has a bound."""
+    till, saver = Till(), InMemorySaver()
+    runner = till.runner(saver, limits=Limits(literal_bytes=1_000))
+    question = asked(await runner.run(ONE))["p"]
+    with pytest.raises(InvalidAnswer, match=question.id):
+        await runner.run(ONE, answers={question.id: answer})
+
+    assert [] == till.paid
+
+
+async def test_the_first_answer_counts_also_when_another_is_given_with_the_plan() -> None:
+    """What was recorded is not overruled by whoever runs the plan again."""
+    till, stores, run_id = Till(), memory_stores(), "run-1"
+    runner = till.runner(InMemorySaver())
+    runner.executor = PlanExecutor(runner.catalog, runner.executor.checkpointer, stores=stores)
+    question = asked(await runner.run(ONE, run_id))["p"]
+    refused = answer_field({"approve": False, "reason": "no"}, 1, stores.codec)
+    await stores.live.tell(run_id, f"{ANSWER}{question.id}", refused, at_most={"waiting"})
+    result = await runner.run(ONE, run_id, answers={question.id: True})
+    runner.executor.close()
+
+    assert ("ApprovalRefused", []) == (result.outcomes["p"].error_type, till.paid)
 
 
 @pytest.mark.parametrize("wrong", [{"deadline": timedelta(0)}, {"on_timeout": "ignore"}], ids=str)

@@ -1,7 +1,9 @@
 """A later attempt of a run that failed: what succeeded is kept while it holds, and the rest runs."""
 
+import asyncio
 from typing import Any
 
+import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
 from planner.catalog import ActionCatalog, ActionContext, action
@@ -9,7 +11,7 @@ from planner.execution import StepOutcome
 from planner.execution.kept import kept_from
 from planner.limits import Limits
 from storage.memory import MemoryBlobStore
-from tests.support.ledger import Crash
+from tests.support.ledger import Crash, cancelled_at_once, statuses, step
 from tests.support.running import Runner, make_plan
 
 
@@ -207,3 +209,143 @@ async def test_a_later_attempt_that_is_resumed_goes_on_with_it() -> None:
 
     assert ["crash", "fail xxx"] == world.calls
     assert (True, True) == (resumed.ok, again.ok)
+
+
+class Shop:
+    """Effects over several attempts, and what was called; `down` names what fails, of undos `undo …`."""
+
+    def __init__(self) -> None:
+        self.saver = InMemorySaver()
+        self.calls: list[str] = []
+        self.down: set[str] = set()
+        self.done = asyncio.Event()
+
+    def runner(self) -> Runner:
+        @action
+        async def unpay(name: str) -> None:
+            self.calls.append(f"undo {name}")
+            if f"undo {name}" in self.down:
+                raise RuntimeError("no")
+
+        @action(effect="external", idempotent="no", undo="unpay")
+        async def pay(name: str, uses: list[str] | None = None) -> str:
+            self.calls.append(name)
+            if name == "c":
+                self.done.set()
+            return name
+
+        @action
+        async def check(uses: Any = None, *, wait: bool = False) -> str:
+            if wait and not self.done.is_set():
+                await self.done.wait()
+            if "check" in self.down:
+                raise RuntimeError("no")
+            return "ok"
+
+        return Runner(unpay, pay, check, saver=self.saver)
+
+    async def attempt(self, plan: Any, number: int, **options: Any) -> Any:
+        self.calls.clear()
+        return await self.runner().run(plan, attempt=number, **options)
+
+
+SIBLINGS = make_plan(
+    step("a", action="pay"),
+    step("b", "a", action="pay"),
+    step("c", "b", action="pay"),
+    step("d", "c", action="pay", after=["x"]),
+    {"id": "x", "action": "check", "inputs": {"wait": True}},
+)
+
+
+async def test_what_an_attempt_did_not_get_to_is_kept_for_the_one_after_it() -> None:
+    """The second one stops before `c`, which is neither called again nor forgotten."""
+    shop = Shop()
+    shop.down = {"check"}
+    await shop.attempt(SIBLINGS, 1, on_failure="keep")
+    second = await shop.attempt(SIBLINGS, 2, on_failure="keep")
+    assert ("skipped", []) == (second.outcomes["c"].status, shop.calls)
+    shop.down.clear()
+    third = await shop.attempt(SIBLINGS, 3)
+
+    assert (True, ["d"]) == (third.ok, shop.calls)
+
+
+async def test_what_an_attempt_did_not_get_to_is_undone_with_the_rest() -> None:
+    """Also by the one after it, when that is stopped as well; and again after that it is no more."""
+    shop = Shop()
+    shop.down = {"check"}
+    await shop.attempt(SIBLINGS, 1, on_failure="keep")
+    shop.calls.clear()
+    second = await cancelled_at_once(shop.runner(), SIBLINGS, attempt=2, on_cancel="keep")
+    third = await cancelled_at_once(shop.runner(), SIBLINGS, attempt=3)
+    fourth = await cancelled_at_once(shop.runner(), SIBLINGS, attempt=4)
+
+    assert ("cancelled", "cancelled", {}) == (second.status, third.status, second.compensation)
+    assert {"a": "undone", "b": "undone", "c": "undone"} == statuses(third)
+    assert (["undo c", "undo b", "undo a"], {}) == (shop.calls, fourth.compensation)
+
+
+PAID = make_plan(
+    {"id": "m", "action": "pay", "for_each": ["x", "y"], "inputs": {"name": "${item}"}},
+    {"id": "l", "action": "check", "inputs": {"uses": "${m}"}},
+)
+
+
+@pytest.mark.parametrize("policy", ["keep", "compensate"])
+async def test_an_undo_that_failed_is_not_forgotten_by_an_attempt_that_does_not_get_there(policy: Any) -> None:
+    """It is still reported, or made again; of a mapped step only for what is left."""
+    shop = Shop()
+    shop.down = {"check", "undo y"}
+    first = await shop.attempt(PAID, 1)
+    assert (["x", "y", "undo y", "undo x"], [1]) == (shop.calls, list(first.compensation["m"].items))
+    shop.down = {"check"}
+    shop.calls.clear()
+    second = await cancelled_at_once(shop.runner(), PAID, attempt=2, on_cancel=policy)
+
+    assert ({"m": "failed" if policy == "keep" else "undone"}, policy == "keep") == (
+        statuses(second),
+        second.compensation_failed,
+    )
+    assert ([] if policy == "keep" else ["undo y"]) == shop.calls
+
+
+async def test_an_effect_whose_undo_failed_is_not_repeated_beside_what_is_left_of_it() -> None:
+    """A person decides, when the action must not run twice; of the items, what is undone runs again."""
+    shop = Shop()
+    shop.down = {"check", "undo y"}
+    await shop.attempt(PAID, 1)
+    shop.down.clear()
+    (question,) = (await shop.attempt(PAID, 2)).interrupts
+    assert (["x"], "unknown", "m[1]") == (shop.calls, question.kind, question.value["call"])
+    assert "in an earlier attempt" in question.message
+    answers = {question.id: {"decision": "succeeded", "value": "y"}}
+    result = await shop.attempt(PAID, 2, answers=answers)
+
+    assert ({"result": ["x", "y"]}, []) == (result.step_outputs["m"], shop.calls)
+
+
+@pytest.mark.parametrize("decision", ["retry", "failed"])
+async def test_a_call_that_was_in_flight_is_not_repeated_by_a_later_attempt(decision: str) -> None:
+    """Its effect may be there; after a retry it is not asked about once more."""
+    begun, calls, saver = asyncio.Event(), list[int](), InMemorySaver()
+
+    @action(effect="external", idempotent="no")
+    async def pay(amount: int) -> int:
+        calls.append(amount)
+        begun.set()
+        if len(calls) == 1:
+            await asyncio.Event().wait()
+        return amount
+
+    plan = make_plan({"id": "p", "action": "pay", "inputs": {"amount": 5}})
+    runner = Runner(pay, saver=saver)
+    running = asyncio.create_task(runner.run(plan))
+    await begun.wait()
+    runner.executor.cancel("run-1")
+    await running
+    (question,) = (await Runner(pay, saver=saver).run(plan, attempt=2)).interrupts
+    result = await Runner(pay, saver=saver).run(plan, attempt=2, answers={question.id: {"decision": decision}})
+
+    assert ("unknown", 2 if decision == "retry" else 1) == (question.kind, len(calls))
+    assert ("succeeded" if decision == "retry" else "failed") == result.outcomes["p"].status

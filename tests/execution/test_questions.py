@@ -37,6 +37,7 @@ def _runner(*actions: Any, saver: Any = None, **policy: Any) -> Runner:
 
 
 _LOCAL = RequestIdentity()
+TRAVELLER = RequestIdentity(roles=("travel",))
 ONE = make_plan({"id": "f", "action": "talk", "inputs": {"topic": "one"}}, outputs={"a": "${f.answer}"})
 
 
@@ -158,7 +159,7 @@ def book_in_thread(ctx: ActionContext, to: str) -> str:
 async def test_an_action_gets_an_answer_of_the_type_that_it_asked_for(name: str) -> None:
     """In the loop as in a thread; a person answers with JSON."""
     plan = make_plan({"id": "b", "action": name, "inputs": {"to": "Bern"}}, outputs={"said": "${b}"})
-    runner = Runner(book, book_in_thread, saver=InMemorySaver())
+    runner = Runner(book, book_in_thread, saver=InMemorySaver(), identity=TRAVELLER)
     (question,) = (await runner.run(plan)).interrupts
     assert ("question", "When to Bern?", "b") == (question.kind, question.message, question.step_id)
     answer = check_answer(question, {"day": "2027-03-01", "seats": 2})
@@ -171,7 +172,7 @@ async def test_an_action_gets_an_answer_of_the_type_that_it_asked_for(name: str)
 async def test_an_answer_that_does_not_fit_is_refused_by_name(answer: Any) -> None:
     """Before it is taken, so that another can be given."""
     plan = make_plan({"id": "b", "action": "book", "inputs": {"to": "Bern"}})
-    runner = Runner(book, saver=InMemorySaver())
+    runner = Runner(book, saver=InMemorySaver(), identity=TRAVELLER)
     (question,) = (await runner.run(plan)).interrupts
     with pytest.raises(InvalidAnswer, match=f"{question.id}.*(it|day|seats): "):
         check_answer(question, answer)
@@ -185,7 +186,7 @@ async def test_an_answer_that_does_not_fit_is_refused_by_name(answer: Any) -> No
 async def test_an_answer_that_only_the_type_refuses_fails_the_step() -> None:
     """A schema says less than a type may check, and only the action has the type."""
     plan = make_plan({"id": "b", "action": "book", "inputs": {"to": "Bern"}})
-    runner = Runner(book, saver=InMemorySaver())
+    runner = Runner(book, saver=InMemorySaver(), identity=TRAVELLER)
     (question,) = (await runner.run(plan)).interrupts
     answer = check_answer(question, {"day": "2027-03-01", "seats": 13})
     outcome = (await runner.run(plan, answers={question.id: answer})).outcomes["b"]
@@ -282,12 +283,12 @@ async def test_after_the_deadline_the_default_counts(
     @action(retry=2)
     def talk(ctx: ActionContext) -> int:
         attempts.append(ctx.attempt)
-        return ctx.ask("how many?", int, deadline=timedelta(minutes=5), **options)
+        return ctx.ask("how many?", int, deadline=timedelta(microseconds=1), **options)
 
     runner, plan = Runner(talk, saver=InMemorySaver()), make_plan({"id": "t", "action": "talk"}, outputs={"n": "${t}"})
     (question,) = (await runner.run(plan)).interrupts
     answers = expired([question], datetime.now(UTC) + timedelta(hours=1))
-    result = await runner.run(plan, answers=answers)
+    result = await runner.run(plan)
 
     outcome = result.outcomes["t"]
     assert (status, error_type, outputs) == (outcome.status, outcome.error_type, result.outputs)

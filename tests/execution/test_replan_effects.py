@@ -1,4 +1,4 @@
-"""What a replan may never do: forget that a run was stopped, repeat an effect, lose one, or bring in a stronger one."""
+"""What a replan may never do: repeat an effect, lose one, or bring in a stronger one."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import SecretStr
 
-from planner.catalog import ActionCatalog, ActionContext, action
+from planner.catalog import ActionCatalog, action
 from planner.context import RunContext
 from planner.drafting.drafter import Drafter
 from planner.drafting.replanning import DraftReplanner
@@ -21,172 +21,11 @@ from planner.plan import CandidatePlan
 from planner.plan.replanning import ReplanRequest
 from storage.errors import StorageUnavailable
 from tests.support.ledger import Crash, Ledger, cancelled_at_once, statuses, step
+from tests.support.replanned import FAILS, asks, message, replanned
 from tests.support.run_services import memory_stores
 from tests.support.running import Runner, make_plan
 
-FAILS = make_plan(step("a"), step("f", "a", action="fail"))
 IMPATIENT = Limits(grace=timedelta(seconds=0.05))
-
-
-def replanned(tail: CandidatePlan | None, *actions: object, told: list[ReplanRequest] | None = None, **options: Any):
-    """Return a runner whose replanner answers `tail`."""
-
-    async def answer(request: ReplanRequest, /) -> CandidatePlan | None:
-        if told is not None:
-            told.append(request)
-        return tail
-
-    runner = Runner(*actions, **options)
-    runner.executor.replanner = answer
-    return runner
-
-
-def message(runner: Runner) -> str:
-    return str(next(event.message for event in runner.events if event.phase == "replan"))
-
-
-@action
-async def asks(ctx: ActionContext, uses: list[str] | None = None) -> str:
-    return str(ctx.ask("Go on?"))
-
-
-@action
-async def each(name: str) -> str:
-    return name
-
-
-# ------------------------------------------------------------------------------------------- a run that was stopped
-
-
-async def test_a_replanned_run_that_waits_is_cancelled() -> None:
-    """What the tail did is undone as well, and the question is not asked any more."""
-    saver, ledger = InMemorySaver(), Ledger()
-    tail = make_plan(step("q", "a"), step("ask", "q", action="asks") | {"inputs": {"uses": ["${q}"]}}, step("z", "ask"))
-
-    def runner() -> Runner:
-        return replanned(tail, asks, *ledger.actions(), saver=saver)
-
-    waiting = await runner().run(FAILS, on_failure="replan")
-    result = await cancelled_at_once(runner(), FAILS, on_failure="replan")
-
-    assert ("waiting", "cancelled") == (waiting.status, result.status)
-    assert {"q": "undone", "a": "undone"} == statuses(result)
-    assert ["do a", "do q", "undo q", "undo a"] == ledger.lines
-
-
-async def test_the_deadline_of_a_replanned_run_counts_after_a_crash() -> None:
-    """Nothing of the tail begins."""
-    saver, ledger, begun = InMemorySaver(), Ledger(), list[str]()
-
-    @action
-    async def dies(uses: list[str]) -> str:
-        begun.append("dies")
-        raise Crash
-
-    tail = make_plan({"id": "d", "action": "dies", "inputs": {"uses": ["${a}"]}})
-    with pytest.raises(Crash):
-        await replanned(tail, dies, *ledger.actions(), saver=saver).run(FAILS, on_failure="replan")
-    late = replanned(tail, dies, *ledger.actions(), saver=saver, limits=Limits(run_timeout=timedelta(microseconds=1)))
-    result = await late.run(FAILS, on_failure="replan")
-
-    assert ("failed", "skipped", 1) == (result.status, result.outcomes["d"].status, len(begun))
-    assert "run_timeout" in str(result.errors[-1].error)
-
-
-@pytest.mark.parametrize("on_cancel", ["compensate", "keep"])
-async def test_a_cancel_while_the_replanner_thinks_is_a_cancel(on_cancel: Literal["compensate", "keep"]) -> None:
-    """Its policy is that of a cancel, not of the failure before it."""
-    ledger, asked = Ledger(), asyncio.Event()
-
-    async def slow(request: ReplanRequest, /) -> CandidatePlan | None:
-        asked.set()
-        await asyncio.Event().wait()
-        return None
-
-    runner = Runner(*ledger.actions(), saver=InMemorySaver())
-    runner.executor.replanner = slow
-    running = asyncio.create_task(runner.run(FAILS, on_failure="replan", on_cancel=on_cancel))
-    await asked.wait()
-    runner.executor.cancel("run-1")
-    result = await running
-
-    assert ("cancelled", ["a"] if on_cancel == "compensate" else []) == (result.status, ledger.undone)
-    assert "the run was stopped" in message(runner)
-
-
-async def test_a_plan_that_comes_after_the_cancel_is_not_begun() -> None:
-    """It is the plan of the run, since it may be stored, but every step of it is skipped."""
-    ledger = Ledger()
-    runner = Runner(*ledger.actions(), saver=InMemorySaver())
-
-    async def late(request: ReplanRequest, /) -> CandidatePlan | None:
-        asyncio.get_running_loop().call_soon(runner.executor.cancel, "run-1")
-        return make_plan(step("b", "a"))
-
-    runner.executor.replanner = late
-    result = await runner.run(FAILS, on_failure="replan")
-
-    assert ("cancelled", "stopped") == (result.status, result.outcomes["b"].reason)
-    assert ["do a", "undo a"] == ledger.lines
-
-
-async def test_whoever_cancels_in_the_grace_is_heard_before_the_replanner() -> None:
-    """It is not asked at all."""
-    ledger, told = Ledger(), list[str]()
-
-    @action
-    async def slow() -> str:
-        await asyncio.Event().wait()
-        return ""
-
-    def replanner(request: ReplanRequest, /) -> Any:
-        told.append(request.failed_step)
-        raise AssertionError
-
-    runner = Runner(slow, *ledger.actions(), saver=InMemorySaver(), limits=Limits(grace=timedelta(seconds=20)))
-    runner.executor.replanner = replanner
-    running = asyncio.create_task(
-        runner.run(make_plan(step("f", action="fail"), {"id": "s", "action": "slow"}), on_failure="replan")
-    )
-    await runner.until("step_failure", "f")
-    runner.executor.cancel("run-1")
-    result = await running
-
-    assert ("cancelled", []) == (result.status, told)
-
-
-async def test_a_run_that_was_being_undone_does_not_ask_again() -> None:
-    """Nobody tells the next process that it was cancelled: the decision is in its checkpoints."""
-    saver, ledger, crash = InMemorySaver(), Ledger(), [True]
-
-    @action(name="take_back")
-    async def undo(name: str) -> None:
-        if crash[0]:
-            raise Crash
-        ledger.lines.append(f"undo {name}")
-
-    @action
-    async def hang(uses: list[str]) -> str:
-        await asyncio.Event().wait()
-        return ""
-
-    do = ledger.actions()[1]
-    hanging = {"id": "o", "action": "hang", "optional": True, "inputs": {"uses": ["${a}"]}}
-    plan = make_plan(step("a"), {"id": "q", "action": "asks", "inputs": {"uses": ["${a}"]}}, hanging, step("z", "q"))
-    runner = Runner(undo, do, asks, hang, saver=saver)
-    running = asyncio.create_task(runner.run(plan))
-    await runner.until("waiting", "q")
-    await runner.until("step_start", "o")
-    runner.executor.cancel("run-1")
-    with pytest.raises(Crash):
-        await running
-    crash[0] = False
-    result = await Runner(undo, do, asks, hang, saver=saver).run(plan)
-
-    assert ("cancelled", ["a"]) == (result.status, ledger.undone)
-
-
-# ---------------------------------------------------------------------------------------------- effects, once and kept
 
 
 class Rain(TypedDict):
@@ -288,6 +127,21 @@ async def test_what_a_replan_dropped_is_reported_by_a_run_that_keeps_it() -> Non
     result = await replanned(make_plan(step("b")), write, *ledger.actions()).run(plan, on_failure="replan")
 
     assert ("succeeded", {"m#0": "left"}) == (result.status, statuses(result))
+
+
+@pytest.mark.parametrize("policy", ["compensate", "keep"])
+async def test_an_attempt_after_a_replan_keeps_what_it_dropped(policy: Literal["compensate", "keep"]) -> None:
+    """It begins with the first plan, so what is done of that is not done again, and is undone once."""
+    saver, ledger = InMemorySaver(), Ledger()
+    write, plan = mapped(ledger)
+    tail = make_plan(step("f", action="fail"))
+    first = await replanned(tail, write, *ledger.actions(), saver=saver).run(plan, on_failure="replan", max_replans=1)
+    second = await Runner(write, *ledger.actions(), saver=saver).run(plan, on_failure=policy, attempt=2)
+
+    undone = policy == "compensate"
+    assert ("failed", {"m#0": "left"}, "failed") == (first.status, statuses(first), second.status)
+    assert ["do x", "do y", *(["undo y", "undo x"] if undone else [])] == ledger.lines
+    assert ({"m": "undone"} if undone else {}) == statuses(second)
 
 
 async def test_an_undo_of_what_a_replan_dropped_can_be_repeated() -> None:

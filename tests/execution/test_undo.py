@@ -7,12 +7,13 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
-from langgraph.types import RetryPolicy
+from langgraph.types import RetryPolicy, interrupt
 from pydantic import SecretStr
 
 from planner.catalog import ActionCatalog, ActionContext, Resource, action
 from planner.errors import RegistrationError, RunConflict
-from tests.support.ledger import CHAIN, Ledger, statuses, step
+from planner.limits import Limits
+from tests.support.ledger import CHAIN, Crash, Ledger, statuses, step
 from tests.support.running import Runner, make_plan
 
 
@@ -236,3 +237,125 @@ async def test_there_is_no_undo_to_repeat_of_a_run_that_never_ran() -> None:
         await Runner(*ledger.actions(), saver=InMemorySaver()).run(CHAIN, undo_again=True)
 
     assert [] == ledger.lines
+
+
+async def test_an_undo_whose_effect_wants_approval_is_not_made_without() -> None:
+    """Rule 4: the application's policy holds for it as for any action, whatever the step declared."""
+    lines: list[str] = []
+
+    @action(effect="external")
+    async def refund(name: str) -> None:
+        lines.append("refund")
+
+    @action(effect="write", undo="refund")
+    async def pay(name: str, uses: list[str]) -> str:
+        return name
+
+    ledger = Ledger()
+    runner = Runner(refund, pay, *ledger.actions(), saver=InMemorySaver())
+    runner.executor.approve_effects = frozenset({"external"})
+    result = await runner.run(make_plan(step("p", action="pay"), step("f", "p", action="fail")))
+
+    assert ("failed", "NotUndone") == (result.compensation["p"].status, result.compensation["p"].error_type)
+    assert ("approval" in str(result.compensation["p"].error), []) == (True, lines)
+
+
+@pytest.mark.parametrize(("by", "status"), [("name", "undone"), ("function", "failed")])
+async def test_an_undo_that_is_gone_in_the_next_life_breaks_nothing(by: str, status: str) -> None:
+    """A named one is called as it was decided; that a function is gone is reported, and the others are made."""
+    lines: list[str] = []
+    saver = InMemorySaver()
+
+    @action
+    async def take(name: str) -> None:
+        lines.append(name)
+        if len(lines) == 1:
+            raise Crash
+
+    def forget(name: str) -> None:
+        raise AssertionError
+
+    def runner(undo: Any) -> Runner:
+        @action(undo="take", effect="write")
+        async def always(name: str, uses: list[str] | None = None) -> str:
+            return name
+
+        @action(undo=undo, effect="write")
+        async def once(name: str, uses: list[str] | None = None) -> str:
+            return name
+
+        fail = next(one for one in Ledger().actions() if one.__name__ == "fail")
+        return Runner(take, always, once, fail, saver=saver)
+
+    plan = make_plan(
+        step("a", action="always"),
+        step("b", "a", action="once"),
+        step("c", "b", action="always"),
+        step("f", "c", action="fail"),
+    )
+    with pytest.raises(Crash):
+        await runner("take" if by == "name" else forget).run(plan)
+    result = await runner(None).run(plan)
+
+    assert {"a": "undone", "b": status, "c": "undone"} == statuses(result)
+    assert [name for name in ("c", "c", "b", "a") if by == "name" or name != "b"] == lines
+
+
+async def test_all_undos_of_a_run_may_be_gone_in_the_next_life() -> None:
+    """What was decided is read again, although nothing could be decided now."""
+    saver, lines = InMemorySaver(), list[str]()
+
+    @action
+    async def take(name: str) -> None:
+        lines.append(name)
+        if len(lines) == 1:
+            raise Crash
+
+    def runner(undo: str | None) -> Runner:
+        @action(undo=undo, effect="write")
+        async def do(name: str, uses: list[str] | None = None) -> str:
+            return name
+
+        fail = next(one for one in Ledger().actions() if one.__name__ == "fail")
+        return Runner(take, do, fail, saver=saver)
+
+    plan = make_plan(step("a"), step("f", "a", action="fail"))
+    with pytest.raises(Crash):
+        await runner("take").run(plan)
+
+    assert {"a": "undone"} == statuses(await runner(None).run(plan))
+
+
+async def test_what_an_undo_costs_is_counted_and_never_refused() -> None:
+    """No budget keeps an effect from being taken back."""
+
+    @action(cost=5.0)
+    async def take(name: str) -> None: ...
+
+    @action(undo="take", effect="write", cost=2.0)
+    async def do(name: str) -> str:
+        return name
+
+    fail = next(one for one in Ledger().actions() if one.__name__ == "fail")
+    plan = make_plan({"id": "a", "action": "do", "inputs": {"name": "a"}}, step("f", "a", action="fail"))
+    result = await Runner(take, do, fail, limits=Limits(cost=3)).run(plan)
+
+    assert ({"a": "undone"}, 7.0) == (statuses(result), result.usage.amount)
+
+
+async def test_an_undo_that_asks_a_person_is_not_made() -> None:
+    """Nobody can answer by then; the run ends all the same."""
+
+    @action
+    async def take(name: str) -> None:
+        interrupt("really?")
+
+    @action(undo="take", effect="write")
+    async def do(name: str) -> str:
+        return name
+
+    fail = next(one for one in Ledger().actions() if one.__name__ == "fail")
+    plan = make_plan({"id": "a", "action": "do", "inputs": {"name": "a"}}, step("f", "a", action="fail"))
+    result = await Runner(take, do, fail, saver=InMemorySaver()).run(plan)
+
+    assert ("failed", "NotUndone") == (result.status, result.compensation["a"].error_type)

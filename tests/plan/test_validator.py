@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from planner.catalog import Slot
+from planner.catalog import ActionCatalog, Slot, action
 from planner.context import RequestIdentity
 from planner.limits import Limits
 from planner.plan import CandidatePlan, MissingUserInput, get_missing_user_inputs, validate
@@ -246,6 +246,37 @@ def test_warnings_are_no_reason_not_to_run(
 
     assert found == [(issue.kind, issue.step_id) for issue in result.issues]
     assert result.ok
+
+
+@pytest.mark.parametrize(
+    ("undo", "why"),
+    [
+        ("refund", ""),
+        ("nothing", "there is no 'nothing'"),
+        ("action:nothing@1.0.0", "there is no"),
+        ("asks", "approval"),
+    ],
+)
+def test_an_undo_that_nobody_will_call_takes_nothing_back(undo: str, why: str) -> None:
+    """It is known before the run, and not only when it fails."""
+
+    @action
+    async def refund() -> None: ...
+
+    @action(approval=True)
+    async def asks() -> None: ...
+
+    @action(effect="external", undo=undo)
+    async def pay() -> int:
+        return 1
+
+    plan = CandidatePlan.from_dict(
+        {"steps": [{"id": "p", "action": "pay"}, {"id": "q", "action": "refund", "after": ["p"]}]}
+    )
+    found = [one.message for one in validate(plan, ActionCatalog([refund, asks, pay])).issues]
+
+    assert (1 if why else 0) == len(found)
+    assert all(why in message for message in found)
 
 
 def test_validation_changes_nothing_that_it_is_given() -> None:

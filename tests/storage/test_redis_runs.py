@@ -11,7 +11,9 @@ from storage.dual.warm import settle
 from storage.errors import ArchiveUnavailable, Fenced, OutboxFull, StorageUnavailable
 from storage.memory import MemoryRecords
 from storage.memory_runs import MemoryRuns
+from storage.packing import pack
 from storage.records import CheckpointKey, CheckpointRecord, Value
+from storage.redis.calls import unpack_call
 from storage.redis.client import RedisClient
 from storage.redis.eviction import evict_record
 from storage.redis.outbox import read_reference
@@ -246,6 +248,25 @@ async def test_giving_back_needs_no_archive(client: RedisClient) -> None:
     assert await runs.due() == ["r"]
     with pytest.raises(ArchiveUnavailable):
         await archived.latest("run", "r")
+
+
+async def test_a_callback_that_cannot_be_read_keeps_no_other_from_being_delivered(client: RedisClient) -> None:
+    """What is corrupt is given up, where people see it; what a newer version wrote is left to that."""
+    runs, keys = RedisRuns(client), client.keys
+    for target in ("corrupt", "newer", "fine"):
+        await runs.add("r", target)
+    place = keys.partition_of("r")
+    calls = keys.partition(place, "calls")
+    by_target = {unpack_call(own, packed).target: own for own, packed in (await client.server.hgetall(calls)).items()}
+    newer = pack((b"2", b"of", b"another", b"form"))
+    await client.server.hset(calls, mapping={by_target["corrupt"]: b"\xc1", by_target["newer"]: newer})
+
+    assert [call.target for call in await runs.claim(9, 0.0)] == ["fine"]
+    assert [call.target for call in await runs.claim(9, 60)] == ["fine"]
+    (dead,) = await runs.dead()
+    assert (dead.id, dead.run_id) == (by_target["corrupt"].decode(), "r")
+    assert "cannot be read" in dead.error
+    assert await client.server.hget(calls, by_target["newer"]) == newer
 
 
 async def test_the_guard_of_a_thread_that_is_never_written_goes_away(client: RedisClient) -> None:

@@ -107,7 +107,7 @@ class Machine(RuleBasedStateMachine):
         progress: bool,
         keep: bytes | None,
     ) -> None:
-        """So many of its events are `known` to the log already, if it has as many."""
+        """So many of its events have been stored before, by a call whose answer was lost."""
         run, tokens = self.tokens[-1 - choice % len(self.tokens)]
         written = "succeeded" if then == Ended() else status
 
@@ -116,13 +116,15 @@ class Machine(RuleBasedStateMachine):
             asked = Update(
                 change=None if written is None else new_run(run, status=written, tenant=run),
                 counters={"n": float(several)},
-                events=events(run, *["e"] * several),
-                after=0 if newest is None else max(0, newest.seq - known),
+                events=events(run, *["e", "f"][:several]),
+                after=0 if newest is None else newest.seq,
                 then=then,
                 progress=progress,
                 keep=keep,
             )
             try:
+                if stored := asked.events[:known]:
+                    await place.runs.update(run, tokens[n], Update(events=stored, after=asked.after))
                 return await place.runs.update(run, tokens[n], asked)
             except Fenced:
                 return "fenced"

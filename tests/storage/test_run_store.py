@@ -53,8 +53,20 @@ async def test_a_run_without_a_claim_waits_for_somebody(place: RunPlace) -> None
     await place.granted("b", None)
 
     assert await place.runs.due() == ["a", "b"]
+    assert await place.runs.due(1000, 1000) == []
     assert (await place.granted("a")).token > 0
     assert await place.runs.due() == ["b"]
+
+
+async def test_due_runs_are_named_page_by_page(place: RunPlace) -> None:
+    """Those of one partition; the longest due are on the first."""
+    for at in range(5):
+        await place.granted(f"{{same}}{at}", None, new=new_run(f"{{same}}{at}"))
+
+    pages = [await place.runs.due(2, skip) for skip in (0, 2, 4, 6)]
+
+    assert [len(page) for page in pages] == [2, 2, 1, 0]
+    assert sorted(run_id for page in pages for run_id in page) == sorted(await place.runs.due())
 
 
 async def test_a_run_that_cannot_be_taken_up_says_why(place: RunPlace) -> None:
