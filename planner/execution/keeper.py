@@ -22,7 +22,7 @@ OWN = 0.9
 """Share of a lease after which its holder stops by itself when it could not renew it."""
 BEAT = 0.5
 """Seconds between two renewals, at most: a renewal also tells which runs somebody asked to stop."""
-LAST = 5.0
+LAST = 2.0
 """Seconds in which the thread finishes what it does when it is closed."""
 
 News = Literal["lost", "cancelled"]

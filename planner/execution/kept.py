@@ -80,7 +80,7 @@ async def carry_over(state: RunState) -> dict[str, UndoOutcome]:
             await carry(state, before)
             if left is not None and left.undo is not None and left.tried:
                 tried[step_id] = left.undo
-        elif outcome.items and len(outcome.items) == len(before.items):
+        elif len(outcome.items) == len(before.items) and any(item.status == "skipped" for item in outcome.items):
             pairs = zip(outcome.items, before.items, strict=True)
             items = [past if item.status == "skipped" else item for item, past in pairs]
             state.carried[step_id] = replace(outcome, items=items)

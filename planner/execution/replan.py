@@ -1,7 +1,8 @@
 """Planning on after a failure: what is asked, and what has to be true of the answer before it is run.
 
 Each replan is a LangGraph task of its own. Its result is the plan, so a run that is resumed goes on with that plan and
-does not ask again. What is done stays in the plan as it is, and is neither called again nor looked up by inputs.
+does not ask again. What is done stays in the plan as it is, and is neither called again nor looked up by inputs. What
+failed leaves the plan; where it may have left an effect, the run keeps it in mind as superseded, to undo or report it.
 """
 
 from collections.abc import Collection

@@ -26,7 +26,10 @@ class RunRequest:
     answers: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Answers to the questions of a waiting run, by interrupt id."""
     on_failure: OnFailure = "compensate"
-    """What becomes of completed steps when the run fails: undone where they declare `undo`, left, or planned on."""
+    """What becomes of completed steps when the run fails: undone where they declare `undo`, left, or planned on.
+
+    Like the other policies it is fixed when the attempt is started: a later call of the run does not change it.
+    """
     on_cancel: Literal["compensate", "keep"] = "compensate"
     """The same, when it is cancelled."""
     max_replans: int = 2

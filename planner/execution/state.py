@@ -164,10 +164,9 @@ class RunState:
         self.plan, self.graph, self.revision = plan, build_graph(plan), revision
         self.specs = {step.id: resolve_step(step, self.catalog) for step in plan.steps}
         self.steps = {step.id: step for step in plan.steps}
-        for known in (self.outcomes, self.settled, self.results, self.items):
+        for known in (self.outcomes, self.settled, self.items):
             for step_id in known.keys() - done:
                 del known[step_id]
-        self.taken &= done
 
     def _supersede(self, step_id: str) -> None:
         """Keep a step that leaves the plan in mind when it may have left an effect."""

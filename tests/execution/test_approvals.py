@@ -349,7 +349,7 @@ async def test_the_first_answer_counts_also_when_another_is_given_with_the_plan(
     runner.executor = PlanExecutor(runner.catalog, runner.executor.checkpointer, stores=stores)
     question = asked(await runner.run(ONE, run_id))["p"]
     refused = answer_field({"approve": False, "reason": "no"}, 1, stores.codec)
-    await stores.live.tell(run_id, f"{ANSWER}{question.id}", refused, at_most={"waiting"})
+    await stores.live.tell(run_id, f"{ANSWER}{question.id}", refused, at_most=frozenset({"waiting"}))
     result = await runner.run(ONE, run_id, answers={question.id: True})
     runner.executor.close()
 

@@ -5,16 +5,19 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from types import SimpleNamespace
+from typing import Annotated, Any, cast
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Interrupt
 from pydantic import AfterValidator, BaseModel
 
 from planner.catalog import ActionContext, action
 from planner.errors import InvalidAnswer
 from planner.execution import PendingInterrupt
-from planner.execution.people import check_answer
+from planner.execution.earlier import Earlier
+from planner.execution.people import check_answer, question_value
 from tests.support.running import Runner, make_plan
 
 DRIVER = Path(__file__).with_name("decision_driver.py")
@@ -274,3 +277,17 @@ async def test_another_policy_at_the_resume_does_not_lose_what_was_begun() -> No
     (unknown,) = (await runner.run(PAY, answers={approval.id: True})).interrupts
 
     assert ("unknown", [5]) == (unknown.kind, bank.ran)
+
+
+@pytest.mark.parametrize("returned", [True, False])
+def test_what_a_task_asked_before_it_returned_is_no_open_question(returned: bool) -> None:  # noqa: FBT001 - a parameter
+    """Its interrupt stays in the checkpoint beside its result."""
+    value = question_value("unknown", "p", "what became of it?")
+    writes: list[Any] = [("task", "__interrupt__", [Interrupt(value=value, id="q")]), ("task", "__resume__", ["retry"])]
+    if returned:
+        writes.append(("task", "__return__", {"answer": "retry"}))
+    earlier = Earlier()
+    earlier.read(cast("Any", SimpleNamespace(pending_writes=writes)))
+
+    assert (set() if returned else {"q"}, set() if returned else {"p"}) == (set(earlier.questions), earlier.undecided)
+    assert (True, {"task": 1}) == (earlier.any, earlier.answers)

@@ -112,7 +112,7 @@ async def test_a_cancel_that_comes_when_all_is_done_undoes_nothing_because_of_an
                 self.executor.cancel("run-1")
 
     ledger = Ledger()
-    plan = make_plan({"id": "f", "action": "fail", "optional": True}, step("z", after=["f"]))
+    plan = make_plan({"id": "f", "action": "fail", "optional": True}, step("y"), step("z", "y"))
     result = await Late(*ledger.actions(), saver=InMemorySaver()).run(plan)
 
     assert ("succeeded", []) == (result.status, ledger.undone)
@@ -169,6 +169,25 @@ async def test_a_store_that_is_away_for_a_moment_fails_no_flow(error: Exception)
     result = await runner.run(plan)
 
     assert (True, 2, ["do a"]) == (result.ok, result.step_outputs["f"]["x"], ledger.lines)
+
+
+async def test_a_store_that_fails_a_flow_from_inside_its_nodes_is_recorded_as_no_failure() -> None:
+    """A node may use the same store; resuming mends it, as it does for an action."""
+    lives: list[int] = []
+
+    async def one(state: _State) -> _State:
+        lives.append(1)
+        if len(lives) == 1:
+            raise Crash
+        return {"x": 1}
+
+    runner = Runner(saver=InMemorySaver())
+    runner.catalog.add_flow(StateGraph(_State).add_node("one", one).add_edge(START, "one"), name="flow")
+    plan = make_plan({"id": "f", "action": "flow", "inputs": {"x": 0}})
+    with pytest.raises(Crash):
+        await runner.run(plan)
+
+    assert ((await runner.run(plan)).ok, 2) == (True, len(lives))
 
 
 async def test_that_a_run_is_undone_is_told_once() -> None:

@@ -9,7 +9,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import SecretStr
 
-from planner.catalog import ActionCatalog, action
+from planner.catalog import ActionCatalog, ActionContext, action
 from planner.context import RunContext
 from planner.drafting.drafter import Drafter
 from planner.drafting.replanning import DraftReplanner
@@ -72,19 +72,57 @@ async def test_a_call_of_unknown_effect_is_not_planned_again(
 
 async def test_one_item_of_unknown_effect_is_enough() -> None:
     """The step itself only failed."""
+    paying = asyncio.Event()
 
-    @action(effect="external", idempotent="no", timeout=0.05)
+    @action(effect="external", idempotent="no", timeout=0.1)
     async def pay(name: str) -> str:
         if name == "slow":
+            paying.set()
             await asyncio.Event().wait()
+        await paying.wait()
         raise RuntimeError("refused")
 
     told: list[ReplanRequest] = []
     runner = replanned(None, pay, told=told, saver=InMemorySaver())
-    names = {"id": "p", "action": "pay", "for_each": ["slow", "bad"], "inputs": {"name": "${item}"}}
+    names = {"id": "p", "action": "pay", "for_each": ["bad", "slow"], "inputs": {"name": "${item}"}}
     result = await runner.run(make_plan(names), on_failure="replan")
 
-    assert ("failed", []) == (result.outcomes["p"].status, told)
+    assert ("RuntimeError", []) == (result.outcomes["p"].error_type, told)
+
+
+@pytest.mark.parametrize("items", [True, False], ids=["an-item", "a-step"])
+@pytest.mark.parametrize(("effect", "told"), [("external", "unknown"), ("read", None)], ids=["external", "read"])
+async def test_a_call_that_may_be_repeated_is_planned_on_over(
+    effect: Literal["external", "read"],
+    told: str | None,
+    items: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """What it may have left is reported, unless it only reads."""
+    idempotent: Literal["keyed", "yes"] = "keyed" if effect == "read" else "yes"
+    working = asyncio.Event()
+
+    @action(effect=effect, idempotent=idempotent, timeout=0.1)
+    async def slow(name: str) -> str:
+        if name == "bad":
+            await working.wait()
+            raise RuntimeError("refused")
+        working.set()
+        await asyncio.Event().wait()
+        return name
+
+    @action
+    async def bad() -> str:
+        await working.wait()
+        raise RuntimeError("refused")
+
+    if items:
+        plan = make_plan({"id": "s", "action": "slow", "for_each": ["bad", "x"], "inputs": {"name": "${item}"}})
+    else:
+        plan = make_plan({"id": "s", "action": "slow", "inputs": {"name": "x"}}, {"id": "b", "action": "bad"})
+    runner = replanned(make_plan(step("n", action="look")), slow, bad, *Ledger().actions(), limits=IMPATIENT)
+    result = await runner.run(plan, on_failure="replan")
+
+    assert ("succeeded", {"s#0": told} if told else {}) == (result.status, statuses(result))
 
 
 def mapped(ledger: Ledger) -> tuple[Any, CandidatePlan]:
@@ -92,11 +130,12 @@ def mapped(ledger: Ledger) -> tuple[Any, CandidatePlan]:
     done = asyncio.Event()
 
     @action(name="each", undo="take_back", effect="write")
-    async def write(name: str) -> str:
+    async def write(name: str, ctx: ActionContext) -> str:
         if name == "bad":
             await done.wait()
             raise RuntimeError("no")
         ledger.lines.append(f"do {name}")
+        ledger.keys.append(ctx.idempotency_key)
         if name == "y":
             done.set()
         return name
@@ -116,7 +155,7 @@ async def test_what_a_replan_dropped_is_undone_with_the_run() -> None:
 
     assert ("cancelled", {"m#0": "undone"}) == (result.status, statuses(result))
     assert ["do x", "do y", "undo y", "undo x"] == ledger.lines
-    assert ["run-1:m#0:undo:1", "run-1:m#0:undo:0"] == ledger.keys
+    assert ["run-1:m#0:undo:1", "run-1:m#0:undo:0"] == ledger.keys[2:]
     assert statuses(result) == statuses(again)
 
 
@@ -158,10 +197,15 @@ async def test_an_undo_of_what_a_replan_dropped_can_be_repeated() -> None:
     first = await cancelled_at_once(runner(), plan, on_failure="replan")
     ledger.broken = set()
     second = await runner().run(plan, on_failure="replan", attempt=2, undo_again=True)
+    before = set(ledger.keys)
+    await runner().run(plan, on_failure="replan", attempt=3)
+    await cancelled_at_once(runner(), plan, on_failure="replan", attempt=3)
 
     assert ({"m#0": "failed"}, [0]) == (statuses(first), list(first.compensation["m#0"].items))
     assert {"m#0": "undone"} == statuses(second)
-    assert ["y", "x", "x", "x"] == ledger.undone
+    assert ["y", "x", "x", "x", "y", "x"] == ledger.undone
+    assert ["do x", "do y"] * 2 == [line for line in ledger.lines if line.startswith("do")]
+    assert before.isdisjoint(ledger.keys[-4:])
 
 
 async def test_items_of_an_earlier_revision_are_not_those_of_a_step_with_its_id() -> None:

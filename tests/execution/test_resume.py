@@ -1,10 +1,11 @@
 """A run id means one run: of one plan, one owner and one set of inputs, with the versions it was started with."""
 
 import asyncio
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
 
 from planner.catalog import action
 from planner.context import RequestIdentity, RunContext
@@ -193,3 +194,47 @@ async def test_an_executor_without_a_saver_knows_no_run() -> None:
     request = RunRequest(plan=PLAN, user_inputs={"x": 1}, context=RunContext(run_id="r"))
 
     assert [1, 1] == [(await executor.execute(request)).usage.attempts for _ in range(2)]
+
+
+class _Flow(TypedDict, total=False):
+    x: int
+
+
+@pytest.mark.parametrize("later", [True, False], ids=["comes", "goes"])
+async def test_an_undo_that_comes_or_goes_between_two_lives_does_not_begin_a_flow_anew(
+    later: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """What was begun is known by its number among the tasks of its step."""
+    saver, ran, crash = InMemorySaver(), list[str](), [True]
+
+    def one(state: _Flow) -> _Flow:
+        ran.append("one")
+        return {"x": 1}
+
+    def two(state: _Flow) -> _Flow:
+        ran.append("two")
+        if crash[0]:
+            raise Crash
+        return {"x": 2}
+
+    graph = StateGraph(_Flow)
+    graph.add_node("one", one)
+    graph.add_node("two", two)
+    graph.add_edge(START, "one")
+    graph.add_edge("one", "two")
+
+    def undo() -> None:
+        raise AssertionError
+
+    def runner(undone: bool) -> Runner:  # noqa: FBT001 - a parameter of the test
+        found = Runner(saver=saver)
+        found.catalog.add_flow(graph.compile(), name="flow", undo=undo if undone else None)
+        return found
+
+    plan = make_plan({"id": "f", "action": "flow", "inputs": {"x": 0}})
+    with pytest.raises(Crash):
+        await runner(not later).run(plan)
+    crash[0] = False
+    result = await runner(later).run(plan)
+
+    assert (True, ["one", "two", "two"]) == (result.ok, ran)

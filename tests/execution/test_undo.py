@@ -1,8 +1,11 @@
 """One undo: what it is called with, by whose right, how often, and for what."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
-from typing import Annotated, Any, TypedDict
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Annotated, Any, TypedDict, cast
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
@@ -11,8 +14,13 @@ from langgraph.types import RetryPolicy, interrupt
 from pydantic import SecretStr
 
 from planner.catalog import ActionCatalog, ActionContext, Resource, action
-from planner.errors import RegistrationError, RunConflict
+from planner.errors import LeaseLost, RegistrationError, RunConflict
+from planner.execution import StepOutcome
+from planner.execution.compensation import undo_order, undone_before
+from planner.execution.outcome import UndoOutcome
+from planner.execution.state import Called, RunState
 from planner.limits import Limits
+from planner.plan import build_graph, resolve_step
 from tests.support.ledger import CHAIN, Crash, Ledger, statuses, step
 from tests.support.running import Runner, make_plan
 
@@ -239,11 +247,12 @@ async def test_there_is_no_undo_to_repeat_of_a_run_that_never_ran() -> None:
     assert [] == ledger.lines
 
 
-async def test_an_undo_whose_effect_wants_approval_is_not_made_without() -> None:
-    """Rule 4: the application's policy holds for it as for any action, whatever the step declared."""
+@pytest.mark.parametrize("by", ["action", "application"])
+async def test_an_undo_that_wants_approval_is_not_made_without(by: str) -> None:
+    """Rule 4: its own policy, and the application's, hold for it as for any action."""
     lines: list[str] = []
 
-    @action(effect="external")
+    @action(effect="external", approval=by == "action")
     async def refund(name: str) -> None:
         lines.append("refund")
 
@@ -253,7 +262,8 @@ async def test_an_undo_whose_effect_wants_approval_is_not_made_without() -> None
 
     ledger = Ledger()
     runner = Runner(refund, pay, *ledger.actions(), saver=InMemorySaver())
-    runner.executor.approve_effects = frozenset({"external"})
+    if by == "application":
+        runner.executor.approve_effects = frozenset({"external"})
     result = await runner.run(make_plan(step("p", action="pay"), step("f", "p", action="fail")))
 
     assert ("failed", "NotUndone") == (result.compensation["p"].status, result.compensation["p"].error_type)
@@ -359,3 +369,69 @@ async def test_an_undo_that_asks_a_person_is_not_made() -> None:
     result = await Runner(take, do, fail, saver=InMemorySaver()).run(plan)
 
     assert ("failed", "NotUndone") == (result.status, result.compensation["a"].error_type)
+
+
+async def test_a_process_that_has_lost_its_lease_undoes_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else may have undone it by now."""
+    ledger, original = Ledger(), RunState.seal
+
+    def lose(state: RunState) -> None:
+        def check() -> None:
+            raise LeaseLost("run-1")
+
+        original(state)
+        state.check_lease = check
+
+    monkeypatch.setattr(RunState, "seal", lose)
+    with contextlib.suppress(LeaseLost):
+        await Runner(*ledger.actions()).run(CHAIN)
+
+    assert [] == ledger.undone
+
+
+async def test_an_undo_that_is_repeated_has_the_key_that_it_had() -> None:
+    """That of the attempt whose effect it takes back, and not of an earlier one, which is gone."""
+    ledger, saver = Ledger(), InMemorySaver()
+    plan = make_plan(step("a"), step("f", "a", action="fail"))
+    await Runner(*ledger.actions(), saver=saver).run(plan)
+    ledger.broken = {"a"}
+    await Runner(*ledger.actions(), saver=saver).run(plan, attempt=2)
+    ledger.broken = set()
+    await Runner(*ledger.actions(), saver=saver).run(plan, attempt=3, undo_again=True)
+
+    assert ["run-1:a:undo", *["run-1:a:undo.1"] * 3] == ledger.keys
+
+
+def test_a_clock_that_is_behind_does_not_put_a_step_before_what_it_used() -> None:
+    """Two processes may have run them."""
+    plan = make_plan(step("a"), step("b", "a"), step("c"))
+    catalog = ActionCatalog(Ledger().actions())
+    called = {one.id: resolve_step(one, catalog) for one in plan.steps}
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    at = {"a": noon, "b": noon - timedelta(hours=2), "c": noon - timedelta(hours=1)}
+    outcomes = {
+        name: StepOutcome(step_id=name, ref=called[name].ref, status="succeeded", finished_at=at[name]) for name in at
+    }
+    state = cast(
+        "Any",
+        SimpleNamespace(
+            everything=build_graph(plan),
+            called=lambda name: Called(plan.steps["abc".index(name)], called[name], outcomes[name]),
+        ),
+    )
+
+    assert ["b", "a", "c"] == undo_order(state)
+
+
+def test_what_was_undone_of_a_mapped_step_is_counted_by_item() -> None:
+    """And a step that was undone as a whole by its id; earlier counts are added to."""
+    outcome = StepOutcome(step_id="m", ref="action:do@0.1.0", status="succeeded", value=["x", "y", "z"]).to_record()
+    undos = [
+        UndoOutcome(step_id="m", status="failed", attempts=4, items=[1]),
+        UndoOutcome(step_id="a", status="undone", attempts=1),
+        UndoOutcome(step_id="b", status="failed", attempts=1),
+    ]
+    final = {"records": {"m": outcome}, "undone": {"a": 1}, "compensation": [one.to_record() for one in undos]}
+
+    assert {"a": 2, "m[0]": 1, "m[2]": 1} == undone_before(final)
+    assert {} == undone_before(None)

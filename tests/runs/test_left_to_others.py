@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from planner.catalog import Approval, action
 from planner.context import RequestIdentity
-from planner.errors import LeaseLost, PlannerClosed, RunNotFound, TooManyRuns
+from planner.errors import LeaseLost, PlannerClosed, RunConflict, RunNotFound, TooManyRuns
 from planner.events import ExecutionEvent
 from planner.execution import ExecutionResult, RunEvent, RunStores
 from planner.limits import Limits
@@ -22,7 +22,7 @@ from planner.runs.driving import Relay
 from storage.errors import ArchiveUnavailable, NewerRecord
 from storage.memory import MemoryRecords
 from storage.memory_runs import MemoryRuns
-from storage.records import Entry
+from storage.records import Entry, Kind
 from tests.support.eventually import eventually
 from tests.support.run_services import BRISK, LOCAL, memory_stores, new_service, open_service, request_of
 from tests.support.running import make_plan
@@ -185,15 +185,15 @@ async def test_cancelling_a_run_does_not_stop_that_of_another_owner_who_asks_for
     executor._refuse = slowly  # pyright: ignore[reportAttributeAccessIssue]  # a moment that is hard to meet
     try:
         async with asyncio.timeout(20):
+            await service.log.submit(request_of(ECHO, identity=EVE))
             entering = asyncio.create_task(executor.execute(request_of(ECHO)))
             await inside.wait()
-            executor.cancel("r", EVE)
+            assert "ended" == await service.cancel("r", EVE)
             go_on.set()
-            result = await entering
+            with pytest.raises(RunConflict):
+                await entering
     finally:
         await service.aclose()
-
-    assert result.ok
 
 
 async def test_a_cancelled_run_whose_secret_is_not_here_ends(stores: RunStores, saver: InMemorySaver) -> None:
@@ -253,7 +253,7 @@ async def test_runs_that_nobody_here_can_run_do_not_hide_those_that_came_after_t
 class Cut(MemoryRecords):
     """One run's record is in an archive that is away."""
 
-    async def latest(self, kind: str, owner: str) -> Entry | None:
+    async def latest(self, kind: Kind, owner: str) -> Entry | None:
         if owner == "cold":
             raise ArchiveUnavailable("away")
         return await super().latest(kind, owner)
@@ -403,7 +403,7 @@ async def test_a_store_that_hangs_does_not_keep_a_process_from_closing(
     class Hanging(MemoryRecords):
         hangs = asyncio.Event()
 
-        async def latest(self, kind: str, owner: str) -> Entry | None:
+        async def latest(self, kind: Kind, owner: str) -> Entry | None:
             if self.hangs.is_set():
                 await asyncio.Event().wait()
             return await super().latest(kind, owner)

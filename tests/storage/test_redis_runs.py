@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -257,7 +258,8 @@ async def test_a_callback_that_cannot_be_read_keeps_no_other_from_being_delivere
         await runs.add("r", target)
     place = keys.partition_of("r")
     calls = keys.partition(place, "calls")
-    by_target = {unpack_call(own, packed).target: own for own, packed in (await client.server.hgetall(calls)).items()}
+    packed: Any = await client.server.hgetall(calls)
+    by_target = {unpack_call(own, one).target: own for own, one in packed.items()}
     newer = pack((b"2", b"of", b"another", b"form"))
     await client.server.hset(calls, mapping={by_target["corrupt"]: b"\xc1", by_target["newer"]: newer})
 

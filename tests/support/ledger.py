@@ -9,7 +9,7 @@ from planner.catalog import ActionContext, action
 from planner.execution import ExecutionResult
 from planner.plan import CandidatePlan
 from storage.errors import StorageError
-from tests.support.running import Runner, make_plan
+from tests.support.running import Runner, loop_turn, make_plan
 
 
 class Crash(StorageError):
@@ -70,6 +70,6 @@ def statuses(result: ExecutionResult) -> dict[str, str]:
 async def cancelled_at_once(runner: Runner, plan: CandidatePlan, **options: Any) -> ExecutionResult:
     """Cancel a run as soon as it is taken up."""
     running = asyncio.create_task(runner.run(plan, **options))
-    while not runner.executor.cancel("run-1"):
-        await asyncio.wait({running}, timeout=0.001)
+    while not runner.executor.cancel("run-1") and not running.done():
+        await loop_turn()
     return await running
