@@ -25,6 +25,7 @@ from storage.memory import MemoryBlobStore, MemoryRecords
 from storage.memory_runs import MemoryRuns
 from storage.records import Entry, Value
 from storage.serde import ValueCodec, strict_serializer
+from tests.support.ledger import Ledger, cancelled_at_once, step
 from tests.support.running import Runner, make_plan
 
 CODEC = ValueCodec(strict_serializer())
@@ -96,6 +97,39 @@ def test_the_record_of_a_mapped_step_that_failed() -> None:
 
     assert record == StepOutcome.from_record(record).to_record()
     assert [StepOutcome.from_record(RECORD)] == list(StepOutcome.from_record(record).items)
+
+
+def test_the_record_of_a_step_that_failed_after_it_had_acted() -> None:
+    """The note is only there where it is so; a record without it is read as before."""
+    failed = StepOutcome.from_record({**RECORD, "status": "failed", "value": None, "error_type": "BindingError"})
+    acted = replace(failed, acted=True)
+
+    assert (False, True) == (failed.uncertain, acted.uncertain)
+    assert {**failed.to_record(), "acted": True} == acted.to_record()
+    assert acted == StepOutcome.from_record(acted.to_record())
+
+
+async def test_what_is_stored_of_a_run_that_is_undone() -> None:
+    """The decision, with the version of each undo that is named; and of steps that only an earlier attempt got to."""
+    ledger, saver = Ledger(), InMemorySaver()
+    ledger.broken = {"a"}
+    plan = make_plan(step("a"), step("f", "a", action="fail"))
+    await Runner(*ledger.actions(), saver=saver).run(plan)
+    await cancelled_at_once(Runner(*ledger.actions(), saver=saver), plan, attempt=2, on_cancel="keep")
+    returned = [value for writes in saver.writes.values() for _, _, value, _ in writes.values()]
+    decisions = [one for one in map(saver.serde.loads_typed, returned) if isinstance(one, dict) and "undo" in one]
+    held = await saver.aget_tuple({"configurable": {"thread_id": "run-1"}})
+    assert held is not None
+    final = held.checkpoint["channel_values"]["__end__"]
+
+    assert decisions[0] == {
+        "v": 1,
+        "stop": "failure",
+        "stop_message": "step 'f' failed",
+        "undo": ["a"],
+        "refs": {"a": "action:take_back@0.1.0"},
+    }
+    assert ("skipped", "succeeded") == (final["records"]["a"]["status"], final["carried"]["a"]["status"])
 
 
 def test_the_record_of_an_undo() -> None:
