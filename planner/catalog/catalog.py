@@ -123,8 +123,6 @@ class ActionCatalog:
         """
         policy = make_policy(retry, timeout, undo, effect, idempotent, approval, roles, cost, max_concurrency, rate)
         policy = dataclasses.replace(policy, compensates_unknown=compensates_unknown)
-        if callable(undo):
-            spec_from_function(undo, self.codecs)  # what cannot be called is refused now, not in a failing run
         spec = spec_from_graph(
             graph, name=name, version=version, description=description, tags=tuple(tags), flow_id=flow_id, policy=policy
         )
@@ -235,6 +233,8 @@ class ActionCatalog:
             raise RegistrationError(f"{spec.name!r} is no action name; use letters, digits, _, - and ., and no spaces")
         for slot in (*spec.inputs, *spec.outputs):
             _check_schema(spec, slot)
+        if callable(spec.policy.undo):  # what cannot be called is refused now, not in a failing run
+            _check_undo(spec, spec_from_function(spec.policy.undo, self.codecs))
         with self._lock:
             current = self._newest.get(spec.name)
             if current is not None and current.kind != spec.kind:
@@ -261,6 +261,17 @@ def _check_schema(spec: ActionSpec, slot: Slot) -> None:
         _ = slot.validator
     except ValueError as error:
         raise RegistrationError(f"{spec.name!r}: the schema of {slot.name!r} is no JSON Schema: {error}") from error
+
+
+def _check_undo(spec: ActionSpec, undo: ActionSpec) -> None:
+    if missing := spec.cannot_undo_with(undo):
+        inputs = ", ".join(slot.name for slot in spec.inputs) or "none"
+        outputs = ", ".join(slot.name for slot in spec.outputs) or "none"
+        raise RegistrationError(
+            f"{spec.name!r}: its undo {undo.name!r} requires {', '.join(map(repr, missing))}, which nothing gives it; "
+            f"a parameter is an input of {spec.name!r} ({inputs}), an output ({outputs}), "
+            f"{', '.join(UNDO_WORDS)}, an ActionContext or a Resource, or has a default"
+        )
 
 
 def _version(spec: ActionSpec) -> Version:

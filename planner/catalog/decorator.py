@@ -200,8 +200,6 @@ def spec_from_function(function: Callable[..., Any], codecs: Codecs) -> ActionSp
     """
     options = options_of(function)
     signature = read_signature(function, codecs, options.names)
-    if callable(options.policy.undo):
-        spec_from_function(options.policy.undo, codecs)  # what cannot be called is refused now, not in a failing run
     return ActionSpec(
         name=options.name,
         ref=make_ref("action", options.name, options.version),

@@ -209,6 +209,10 @@ class ActionPolicy:
         return Approval() if self.approval else None
 
 
+UNDO_WORDS = ("inputs", "outputs", "result", "outcome")
+"""What any undo may ask for by parameter name, beside the inputs and outputs of what it undoes."""
+
+
 @dataclass(frozen=True, slots=True)
 class ActionSpec:
     """One version of one action or flow."""
@@ -240,6 +244,11 @@ class ActionSpec:
     def output(self, name: str) -> Slot | None:
         """Return the output called `name`."""
         return next((slot for slot in self.outputs if slot.name == name), None)
+
+    def cannot_undo_with(self, undo: "ActionSpec") -> list[str]:
+        """Return the inputs that `undo` requires and a call of this action has no value for."""
+        known = {*UNDO_WORDS, *(slot.name for slot in (*self.inputs, *self.outputs))}
+        return [slot.name for slot in undo.inputs if slot.required and slot.name not in known]
 
     def allows(self, identity: RequestIdentity) -> bool:
         """Tell whether `identity` may call this action."""

@@ -255,6 +255,8 @@ class _PlanCheck:
             found = None
         if found is None:
             return f" (there is no {undo!r})"
+        if missing := spec.cannot_undo_with(found):
+            return f" ({found.name} requires {', '.join(map(repr, missing))}, neither an input nor an output of it)"
         return f" ({found.name} needs approval)" if found.policy.approval else None
 
     def _needed(self) -> set[str]:

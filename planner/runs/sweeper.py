@@ -64,19 +64,22 @@ class Sweeper:
         """Whether the last look left runs that were due."""
         self._adopt_in = ADOPT_AGAIN[0]
         self._adopt_at = 0.0
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
         self._looking = asyncio.Lock()
 
     def start(self) -> None:
         """Look again and again, until closed."""
-        if self._task is None or self._task.cancelling():
-            self._task = asyncio.create_task(self._sweep(), name="goalgraph-sweeper")
+        if not any(task.cancelling() == 0 for task in self._tasks):
+            self._tasks = [
+                asyncio.create_task(self._always(self._look, self._wake), name="goalgraph-sweeper"),
+                asyncio.create_task(self._always(self._adopt, asyncio.Event()), name="goalgraph-sweeper-adopts"),
+            ]
 
     def rest(self) -> None:
         """Look no more until started again."""
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
 
     def wake(self) -> None:
         """Look now."""
@@ -84,10 +87,10 @@ class Sweeper:
 
     async def close(self) -> None:
         """Look no more."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+        self.rest()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._tasks = []
 
     async def recover(self) -> int:
         """Look once, and return how many runs were taken up.
@@ -163,11 +166,6 @@ class Sweeper:
             return 0
         self._adopt_in = ADOPT_AGAIN[0]
         return adopted
-
-    async def _sweep(self) -> None:
-        async with asyncio.TaskGroup() as both:
-            both.create_task(self._always(self._look, self._wake), name="goalgraph-sweeper-looks")
-            both.create_task(self._always(self._adopt, asyncio.Event()), name="goalgraph-sweeper-adopts")
 
     async def _always(self, look: Callable[[], Awaitable[int]], wake: asyncio.Event) -> None:
         while True:
