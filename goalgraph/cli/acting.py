@@ -98,6 +98,10 @@ def answer(run: str, where: Where, catalog: str | None, given: Mapping[str, Any]
 
 def decide(run: str, where: Where, catalog: str | None, said: Decision) -> Ending:
     """Say what became of a step."""
+    if said["value"] is not None and said["decision"] != "succeeded":
+        raise CommandError(f"--value is what a step returned that succeeded; it does not go with {said['decision']}")
+    if said["error"] and said["decision"] != "failed":
+        raise CommandError(f"--error is why a step failed; it does not go with {said['decision']}")
     value = None if said["value"] is None else read_value(said["value"])
 
     async def act(acting: Acting) -> str:
@@ -121,9 +125,8 @@ def resume(run: str, where: Where, catalog: str | None, given: list[str] | None,
         record = await acting.record()
         if record.ended:
             raise RunEnded(record.id, record.status)
-        if record.status == "waiting" and len(questions := open_questions(record)) == len(record.questions) > 0:
-            names = ", ".join(one.step_id for one in questions)
-            raise NotWaiting(record.id, f"it waits for the answer to {names}")
+        if record.status == "waiting" and len(open_questions(record)) == len(record.questions) > 0:
+            raise CommandError(f"run {record.id!r} {_waits(record, where)}")
         return "resumed"
 
     return _act(run, where, catalog, act, _given(given, inputs))
@@ -184,10 +187,31 @@ def _said(error: PlannerError, where: Where, run: str) -> CommandError:
             return CommandError(f"run {error.run_id!r} has ended (succeeded); see it: {where.command('show', run)}")
         case RunEnded():
             return CommandError(f"{error}: {where.command('retry', run)}")
-        case RunNotEnded():
-            return CommandError(f"{error}: {where.command('cancel', run)}, or {where.command('watch', run)}")
         case _:
             return CommandError(f"{error}; see {where.command('show', run)}")
+
+
+def _instead(error: NotWaiting | RunNotEnded, record: RunRecord, where: Where) -> CommandError:
+    """Return what is said of a run that takes no such thing now, and what it takes instead."""
+    here = where.how_to_go_on(record)
+    if record.ended:
+        return CommandError(f"{error}; see {where.command('show', record.id)}")
+    if open_questions(record):
+        return CommandError(f"{error}; it {_waits(record, where)}")
+    if isinstance(error, NotWaiting):
+        return CommandError(f"{error}; if nobody goes on with it, do it here: {here}")
+    if record.status == "pending":
+        return CommandError(
+            f"run {record.id!r} has not ended (pending): it is to be taken up; go on with it here: {here}"
+        )
+    live = f"{where.command('cancel', record.id)}, or {where.command('watch', record.id)}"
+    return CommandError(f"{error}: {live}; if nobody goes on with it, do it here: {here}")
+
+
+def _waits(record: RunRecord, where: Where) -> str:
+    """Say for whom a run waits, and what to type to answer it."""
+    how = where.how_to_answer(record.id)
+    return "waits for a person: " + "; ".join(f"{one.step_id}: {how(one)}" for one in open_questions(record))
 
 
 def _secrets(given: Mapping[str, Any]) -> Callable[[str, RunRecord], SecretStr | None]:
@@ -211,7 +235,10 @@ async def _acted(acting: Acting, act: Act) -> Ending:
     progress = RunProgress(CandidatePlan.from_dict(before.plan), acting.console, acting.where.how_to_answer(before.id))
     if owner.user_id == acting.where.identity.user_id:
         progress.catch_up([as_told(one) for one in await service.access.runs.events(before.id, owner)])
-    done = await act(acting)
+    try:
+        done = await act(acting)
+    except (NotWaiting, RunNotEnded) as error:
+        raise _instead(error, await acting.record(), acting.where) from None
     record = await acting.record() if not isinstance(done, str) else await service.access.any(acting.run_id)
     if record is None:
         raise RunNotFound(acting.run_id)
@@ -248,7 +275,7 @@ def _left(acting: Acting, record: RunRecord, done: str) -> Ending:
         console.print(
             Text(
                 "a worker or an open planner that has the run's actions goes on with it; "
-                f"to do it here, add --catalog WHERE; to see it: {where.command('watch', record.id)}",
+                f"to do it here: {where.how_to_go_on(record)}; to see it: {where.command('watch', record.id)}",
                 style="dim",
             )
         )

@@ -2,8 +2,8 @@
 
 import asyncio
 import shlex
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 from rich.text import Text
@@ -14,11 +14,14 @@ from goalgraph.cli.options import Status
 from goalgraph.cli.place import Place, program, read_settings, told
 from goalgraph.cli.show_runs import answer_table, events_table, run_details, runs_table
 from goalgraph.cli.stopping import abandoned_when_stopped
+from goalgraph.live.view import utc_now
+from goalgraph.live.words import seconds
 from goalgraph.settings import Settings
 from goalgraph.stores import OpenStores, open_stores
 from planner.context import RequestIdentity
 from planner.errors import RunNotFound
 from planner.execution import Found, PendingInterrupt, RunEvent, RunRecord, Runs, steps_of
+from planner.runs.access import open_questions
 from storage.clickhouse.views import VIEWS
 from storage.errors import ArchiveUnavailable
 from storage.protocols import Table
@@ -26,6 +29,8 @@ from storage.protocols import Table
 MARKER = "format"
 """The file by which a folder is known to be a data directory."""
 START = "start one with: goalgraph run GOAL --catalog WHERE, or goalgraph demo"
+LONG = 60.0
+"""Seconds after which it is said that nothing was heard of a run that goes on."""
 T = TypeVar("T")
 
 
@@ -58,6 +63,12 @@ class Where:
     def command(self, name: str, run_id: str) -> str:
         """Return what to type to do something else with a run."""
         return f"{program()} runs {name} {shlex.quote(run_id)}{self.options}"
+
+    def how_to_go_on(self, run: RunRecord) -> str:
+        """Return what to type to go on with a run here: as its owner, with the inputs that its record lacks."""
+        owners = replace(self, user=run.user_id, org=run.org_id)
+        lacking = "".join(f" --input {shlex.quote(name)}=…" for name in run.request.get("missing", ()))
+        return f"{owners.command('resume', run.id)} --catalog WHERE{lacking}"
 
     def how_to_answer(self, run_id: str) -> Callable[[PendingInterrupt], str]:
         """Return what says how to answer a question of a run."""
@@ -113,10 +124,27 @@ def show(run: str, where: Where) -> Ending:
     steps = steps_of([step["id"] for step in found.plan.get("steps", ())], found, happened)
     details = run_details(found, steps, where.how_to_answer(found.id))
     people().print(details)
+    for line in _standing(found, happened, where):
+        people().print(Text(line, style="dim"), soft_wrap=True)
     states = {step_id: {**asdict(state), "seconds": state.seconds} for step_id, state in steps.items()}
     document = {**asdict(found), "steps": states}
     del document["request"]  # for other processes
     return Ending(document=document)
+
+
+def _standing(run: RunRecord, happened: Sequence[RunEvent], where: Where) -> Iterator[str]:
+    """Say of a live run how long nothing was heard of it, and what it takes to go on with it."""
+    if run.ended:
+        return
+    if missing := run.request.get("missing", ()):
+        yield f"its record does not hold {', '.join(missing)}; whoever goes on with it has to give that"
+    here, heard = where.how_to_go_on(run), max((event.at for event in happened), default=run.started_at)
+    silent = (utc_now() - heard).total_seconds()
+    if open_questions(run):
+        if missing:
+            yield f"once it is answered: {here}"
+    elif run.status in ("pending", "waiting") or silent >= LONG:  # answered, and nobody has taken it up yet
+        yield f"last heard of {seconds(max(silent, 0))} ago; when nobody advances it: {here}, or goalgraph worker"
 
 
 def events(run: str, where: Where, after: int) -> Ending:

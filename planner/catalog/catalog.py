@@ -17,7 +17,18 @@ from planner.catalog.importers import is_graph, spec_from_graph, spec_from_tool
 from planner.catalog.producers import Producer, ProducerIndex
 from planner.catalog.search import ActionSearch, SearchHit
 from planner.catalog.slot import Slot
-from planner.catalog.spec import ActionKind, ActionSpec, Approval, Cost, Effect, Idempotency, Rate, make_ref, parse_ref
+from planner.catalog.spec import (
+    UNDO_WORDS,
+    ActionKind,
+    ActionSpec,
+    Approval,
+    Cost,
+    Effect,
+    Idempotency,
+    Rate,
+    make_ref,
+    parse_ref,
+)
 from planner.catalog.values import Codec, Codecs
 from planner.errors import DuplicateAction, RegistrationError, UnknownAction
 

@@ -167,6 +167,63 @@ def test_a_failed_run_is_retried_with_what_still_holds(command: CommandLine, ask
     assert (done["status"], done["outputs"]) == ("succeeded", {"result": "now"})
 
 
+def test_what_is_to_be_typed_next_is_said_and_works(command: CommandLine, asking: Path) -> None:
+    """Without a catalog a retry or an answer is only recorded; somebody has to go on with the run."""
+    place = ["--data-dir", "kept here"]
+    flag = command.folder / "flag"
+    failed = start(command, asking, {"id": "one", "action": "lucky", "inputs": {"flag": str(flag)}}, given=place)
+    asked = start(command, asking, {"id": "room", "action": "book", "inputs": {"city": "Oslo"}}, given=place)
+    flag.write_text("now")
+
+    for run_id, words in ((failed["run_id"], ["retry"]), (asked["run_id"], ["answer", "--yes"])):
+        typed = ["runs", words[0], run_id, *words[1:], *place]
+        said = [command(*typed), command(*typed), command(*typed, "-c", asking)]
+        next_one = f"goalgraph runs resume {run_id} --data-dir 'kept here' --catalog WHERE"
+
+        assert [result.exit_code for result in said] == [Exit.OK, Exit.USAGE, Exit.USAGE]
+        assert [next_one in " ".join(result.stderr.split()) for result in said] == [True] * 3
+        assert command.json("runs", "resume", run_id, *place, "-c", asking)["status"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["failed", "--value", "1"],
+        ["retry", "--value", "null"],
+        ["retry", "--error", "late"],
+        ["succeeded", "--error", "late"],
+    ],
+    ids="-".join,
+)
+def test_what_does_not_go_with_a_decision_is_wrong_usage(
+    command: CommandLine, asking: Path, words: Sequence[str]
+) -> None:
+    """Nothing is looked up, so nothing is recorded: a run that is not there is not missed."""
+    refused = command("runs", "decide", "nosuchrun", "room", *words)
+
+    assert (refused.exit_code, f"does not go with {words[0]}" in refused.stderr) == (Exit.USAGE, True)
+
+
+def test_a_run_that_waits_is_answered_and_not_resumed(command: CommandLine, asking: Path) -> None:
+    run_id = booking(command, asking)
+
+    for words in (["resume"], ["retry"]):
+        said = " ".join(command("runs", *words, run_id, "-c", asking).stderr.split())
+        assert "waits for a person: room: goalgraph runs answer " + run_id in said
+
+
+def test_a_live_run_says_how_to_go_on_with_it(command: CommandLine, asking: Path) -> None:
+    failed = start(command, asking, {"id": "one", "action": "lucky", "inputs": {"flag": "absent"}})
+    before = command("runs", "show", failed["run_id"])
+    assert command("runs", "retry", failed["run_id"]).exit_code == Exit.OK
+
+    said = " ".join(command("runs", "show", failed["run_id"]).stderr.split())
+
+    assert "last heard of" not in before.stderr
+    assert "last heard of" in said
+    assert f"goalgraph runs resume {failed['run_id']} --catalog WHERE" in said
+
+
 def test_a_secret_that_no_record_holds_is_given_to_resume(command: CommandLine, asking: Path) -> None:
     """The run was started by a program, which is gone."""
     steps = [
@@ -183,9 +240,13 @@ def test_a_secret_that_no_record_holds_is_given_to_resume(command: CommandLine, 
     asyncio.run(begin())
     assert command("runs", "answer", "signed", "--yes").exit_code == Exit.OK
 
+    shown = command("runs", "show", "signed")
     lacking = command("runs", "resume", "signed", "-c", asking)
     done = command("runs", "resume", "signed", "-c", asking, "--input", "key=swordfish", "--json")
 
+    told = " ".join(shown.stderr.split())
+    assert "its record does not hold key" in told
+    assert "goalgraph runs resume signed --catalog WHERE --input key=…" in told
     assert (lacking.exit_code, "--input key=" in lacking.stderr) == (Exit.MISSING_INPUT, True)
     assert json.loads(done.stdout)["outputs"] == {"result": "booked Oslo signed with 9 letters"}
     assert "swordfish" not in done.stderr + command("runs", "show", "signed", "--json").stdout

@@ -255,6 +255,7 @@ def test_warnings_are_no_reason_not_to_run(
         ("nothing", "there is no 'nothing'"),
         ("action:nothing@1.0.0", "there is no"),
         ("asks", "approval"),
+        ("unpay", "requires 'payment', neither an input nor an output"),
     ],
 )
 def test_an_undo_that_nobody_will_call_takes_nothing_back(undo: str, why: str) -> None:
@@ -266,6 +267,9 @@ def test_an_undo_that_nobody_will_call_takes_nothing_back(undo: str, why: str) -
     @action(approval=True)
     async def asks() -> None: ...
 
+    @action
+    async def unpay(payment: int, result: int) -> None: ...
+
     @action(effect="external", undo=undo)
     async def pay() -> int:
         return 1
@@ -273,7 +277,7 @@ def test_an_undo_that_nobody_will_call_takes_nothing_back(undo: str, why: str) -
     plan = CandidatePlan.from_dict(
         {"steps": [{"id": "p", "action": "pay"}, {"id": "q", "action": "refund", "after": ["p"]}]}
     )
-    found = [one.message for one in validate(plan, ActionCatalog([refund, asks, pay])).issues]
+    found = [one.message for one in validate(plan, ActionCatalog([refund, asks, unpay, pay])).issues]
 
     assert (1 if why else 0) == len(found)
     assert all(why in message for message in found)
