@@ -277,7 +277,8 @@ def _left(acting: Acting, record: RunRecord, done: str) -> Ending:
                 "a worker or an open planner that has the run's actions goes on with it; "
                 f"to do it here: {where.how_to_go_on(record)}; to see it: {where.command('watch', record.id)}",
                 style="dim",
-            )
+            ),
+            soft_wrap=True,
         )
     for question in questions:
         console.print(question_details(question, where.how_to_answer(record.id)(question), utc_now()), soft_wrap=True)

@@ -117,7 +117,7 @@ def show(run: str, where: Where) -> Ending:
     async def read(stores: OpenStores) -> tuple[RunRecord, Sequence[RunEvent]]:
         runs = Runs(stores.records, stores.codec)
         found = await runs.get(await resolve(runs, run, where), where.identity)
-        known = found.steps and (found.ended or found.status == "waiting")
+        known = found.steps and (found.ended or open_questions(found))
         return found, () if known else await runs.events(found.id, where.identity)
 
     found, happened = _need(ask(where, read), run)
@@ -144,7 +144,8 @@ def _standing(run: RunRecord, happened: Sequence[RunEvent], where: Where) -> Ite
         if missing:
             yield f"once it is answered: {here}"
     elif run.status in ("pending", "waiting") or silent >= LONG:  # answered, and nobody has taken it up yet
-        yield f"last heard of {seconds(max(silent, 0))} ago; when nobody advances it: {here}, or goalgraph worker"
+        ago = f"last heard of {seconds(max(silent, 0))} ago"
+        yield f"{ago}; when nobody advances it: {here}, or start a worker that has its actions"
 
 
 def events(run: str, where: Where, after: int) -> Ending:

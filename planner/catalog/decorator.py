@@ -110,8 +110,9 @@ def action(  # noqa: PLR0913 - what an action can be told
         undo: What takes its effect back when the run fails: a function, or the name or reference of an action of the
             catalog. It is called with what it asks for by parameter name: `inputs` and `outputs` (each a mapping),
             `result` (the whole value), `outcome` ("succeeded" or "unknown"), else an input of the step, else an output.
-            `outputs` and `result` are `None` when they are not known. An `ActionContext` holds the key
-            `run:step:undo[:item]`. An action keeps its own timeout, roles and attempts; a plain function has three.
+            A function that requires anything else is refused by the catalog. `outputs` and `result` are `None` when
+            they are not known. An `ActionContext` holds the key `run:step:undo[:item]`. An action keeps its own
+            timeout, roles and attempts; a plain function has three.
         effect: `read`, `write` (inside the application) or `external` (cannot be hidden from others).
         idempotent: `yes`, `keyed` (when it is given `ActionContext.idempotency_key`), or `no`.
         approval: A person has to agree before it runs; an `Approval` says who, until when, and what counts then.

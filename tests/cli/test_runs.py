@@ -175,7 +175,9 @@ def test_a_failed_run_shows_what_failed(command: CommandLine, kept: Kept) -> Non
     assert "KeyError: 'XXX'" in result.stderr
 
 
-def test_a_run_that_has_not_ended_shows_where_it_is(command: CommandLine, kept: Kept) -> None:
+def test_a_run_that_has_not_ended_shows_where_it_is(
+    command: CommandLine, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As its events tell: the record knows the steps only at the end, and this process died."""
 
     async def crash() -> None:
@@ -197,7 +199,12 @@ def test_a_run_that_has_not_ended_shows_where_it_is(command: CommandLine, kept: 
     assert (shown["status"], {step: facts["status"] for step, facts in shown["steps"].items()}) == (
         ("running", {"city": "succeeded", "weather": "running"})
     )
-    assert command("runs", "show", "half").exit_code == Exit.OK
+    lately = command("runs", "show", "half")
+    monkeypatch.setattr("goalgraph.cli.runs.LONG", 0.0)
+    silent = command("runs", "show", "half")
+    assert (lately.exit_code, "last heard of" in lately.stderr) == (Exit.OK, False)
+    assert (silent.exit_code, "last heard of" in silent.stderr) == (Exit.OK, True)
+    assert "goalgraph runs resume half --catalog WHERE" in silent.stderr
 
 
 def test_the_beginning_of_an_id_is_enough(command: CommandLine, kept: Kept) -> None:
