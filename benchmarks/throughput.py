@@ -12,8 +12,8 @@ from benchmarks.rows import Figure, Row, Unmeasured
 from benchmarks.run_systems import BARE, NAMES, OURS, PROTOTYPE, SYSTEMS
 
 WORKERS, QUICK_WORKERS = (1, 2, 4), (2,)
-RUNS, QUICK_RUNS = 2000, 200
-REPEATS = 3
+RUNS, QUICK_RUNS = 1000, 200
+REPEATS = 2
 QUICK_NAMES = (OURS, PROTOTYPE, BARE)
 SLOTS = 16
 """Runs that one worker advances at a time, and threads of dramatiq's own."""
