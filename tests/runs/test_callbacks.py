@@ -223,6 +223,22 @@ async def test_a_callback_that_hangs_is_given_up_and_changes_nothing(
     assert ([("r", "succeeded")], [], {call.id}) == (HEARD, await live.dead(), set(hooks.ids))
 
 
+async def test_a_callback_of_the_catalog_goes_wherever_the_catalog_does(service: RunService) -> None:
+    """A worker is given nothing else."""
+    told: list[str] = []
+    catalog = service.access.executor.catalog
+    catalog.add_callback("of the catalog", lambda result: told.append(result.status))
+    await (await service.start(request_of(ECHO), "of the catalog")).wait()
+
+    async def done() -> list[str]:
+        return told
+
+    assert ["succeeded"] == await eventually(done, "the callback")
+    for taken in ("of the catalog", "https://example.org/told"):
+        with pytest.raises(ValueError, match="cannot name a callback"):
+            catalog.add_callback(taken, heard)
+
+
 async def test_a_name_that_nobody_has_registered_ends_as_a_dead_letter(
     service: RunService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
