@@ -82,6 +82,15 @@ class NodeContext:
         known = {"graph": self.graph_id, "node": self.node_id, "run": self.run_id}
         return [f"{kind}:{value}" for kind, value in known.items() if value]
 
+    def asked_by(self, identity: RequestIdentity | None) -> dict[str, Any]:
+        """Say whose roles count in planning, and what is not offered: a flow must not plan itself into its own plan."""
+        own = self.graph_id
+        return {"identity": identity or self.identity, "exclude_actions": (own,) if own else ()}
+
+    def origin_of(self, agent_id: str | None) -> RunOrigin:
+        """Say what starts a run for which nothing is said."""
+        return RunOrigin.agent if agent_id or self.agent_id else RunOrigin.user
+
     def run_context(  # noqa: PLR0913 - the fields of a RunContext
         self,
         run_id: str | None,

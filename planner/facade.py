@@ -5,6 +5,7 @@ Each turns its keywords into one request and one context at once; below, only th
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from planner.context import RequestIdentity, RunContext, RunImportance, RunOrigin, RunVisibility
@@ -110,7 +111,7 @@ class PlanningFacade(RunFacade):
             candidates=candidates,
             max_iter=max_iter,
             max_tokens=max_tokens,
-            **self.asked_by(identity),
+            **self.caller.asked_by(identity),
         )
         return await self.plan_with_context(context, on_event=on_event)
 
@@ -172,7 +173,7 @@ class PlanningFacade(RunFacade):
             agent_id=agent_id,
             app_id=app_id,
             tags=tags,
-            origin=origin or self._origin(agent_id),
+            origin=origin or self.caller.origin_of(agent_id),
         )
         request = RunRequest(
             plan=plan if isinstance(plan, CandidatePlan) else CandidatePlan.from_dict(plan),
@@ -228,7 +229,7 @@ class PlanningFacade(RunFacade):
             agent_id=agent_id,
             app_id=app_id,
             tags=tags,
-            origin=origin or self._origin(agent_id),
+            origin=origin or self.caller.origin_of(agent_id),
         )
         request = RunRequest(
             plan=plan if isinstance(plan, CandidatePlan) else CandidatePlan.from_dict(plan),
@@ -266,6 +267,8 @@ class PlanningFacade(RunFacade):
         wants: Sequence[str] | Mapping[str, Any] | None = None,
         candidates: int = 1,
         run_drafts: bool = False,
+        on_failure: OnFailure = "compensate",
+        on_cancel: Literal["compensate", "keep"] = "compensate",
     ) -> tuple[PlanResult, ExecutionResult | None]:
         """Draft a plan for `goal` and, when nothing is missing, run it.
 
@@ -291,7 +294,7 @@ class PlanningFacade(RunFacade):
             preferred_external_keys=preferred_external_keys,
             wants=wants,
             candidates=candidates,
-            **self.asked_by(identity),
+            **self.caller.asked_by(identity),
         )
         context = self.caller.run_context(
             None,
@@ -306,7 +309,9 @@ class PlanningFacade(RunFacade):
         )
         planned = await self.plan_with_context(planning, on_event=planning_events_cb)
         request = _to_run(planned, planning, context, execution_events_cb, run_drafts=run_drafts)
-        return planned, None if request is None else await self.run(request)
+        return planned, None if request is None else await self.run(
+            replace(request, on_failure=on_failure, on_cancel=on_cancel)
+        )
 
     async def plan_and_execute_background(  # noqa: PLR0913, D417 - the seed's keywords; most are described at plan and execute_plan
         self,
@@ -335,6 +340,8 @@ class PlanningFacade(RunFacade):
         wants: Sequence[str] | Mapping[str, Any] | None = None,
         candidates: int = 1,
         run_drafts: bool = False,
+        on_failure: OnFailure = "compensate",
+        on_cancel: Literal["compensate", "keep"] = "compensate",
     ) -> tuple[PlanResult, BackgroundExecutionHandle | None]:
         """Draft a plan for `goal`, then run it in the background.
 
@@ -359,7 +366,7 @@ class PlanningFacade(RunFacade):
             preferred_external_keys=preferred_external_keys,
             wants=wants,
             candidates=candidates,
-            **self.asked_by(identity),
+            **self.caller.asked_by(identity),
         )
         context = self.caller.run_context(
             exec_id,
@@ -374,15 +381,9 @@ class PlanningFacade(RunFacade):
         )
         planned = await self.plan_with_context(planning, on_event=planning_events_cb)
         request = _to_run(planned, planning, context, execution_events_cb, run_drafts=run_drafts)
-        return planned, None if request is None else await self.start(request, on_complete)
-
-    def asked_by(self, identity: RequestIdentity | None) -> dict[str, Any]:
-        """Whose roles count, and what is not offered: a flow must not plan itself into its own plan."""
-        own = self.caller.graph_id
-        return {"identity": identity or self.caller.identity, "exclude_actions": (own,) if own else ()}
-
-    def _origin(self, agent_id: str | None) -> RunOrigin:
-        return RunOrigin.agent if agent_id or self.caller.agent_id else RunOrigin.user
+        if request is None:
+            return planned, None
+        return planned, await self.start(replace(request, on_failure=on_failure, on_cancel=on_cancel), on_complete)
 
 
 def _to_run(

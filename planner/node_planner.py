@@ -62,7 +62,7 @@ class NodePlanner(PlanningFacade):
     ) -> PlanResult:
         """Draft a plan for a request that is already one value; the node's identity counts where it names none."""
         if ctx.identity == RequestIdentity():
-            ctx = replace(ctx, **self.asked_by(None))
+            ctx = replace(ctx, **self.caller.asked_by(None))
         return await self.service.plan_with_context(ctx, on_event=on_event)
 
     async def parse_inputs(

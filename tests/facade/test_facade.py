@@ -256,3 +256,34 @@ def test_a_config_names_its_graph_and_run() -> None:
     planner = NodePlanner.from_config(PlannerService(ActionCatalog()), config)
 
     assert ["graph:g", "node:n", "run:r"] == planner.caller.tags
+
+
+@pytest.mark.parametrize("method", ["plan_and_execute", "plan_and_execute_background"])
+@pytest.mark.parametrize(("on_failure", "expected"), [("keep", []), ("compensate", ["ann"])])
+async def test_what_becomes_of_a_failure_is_said_where_a_goal_is_planned_and_run(
+    method: str, on_failure: str, expected: list[str]
+) -> None:
+    undone: list[str] = []
+
+    def take_back(name: str) -> None:
+        undone.append(name)
+
+    @action(effect="write", undo=take_back)
+    async def note(name: str) -> str:
+        return name
+
+    @action
+    async def send(text: str) -> str:
+        raise ValueError("no")
+
+    steps = [
+        {"id": "n", "action": "note", "inputs": {"name": "${user.name}"}},
+        {"id": "s", "action": "send", "inputs": {"text": "${n.result}"}},
+    ]
+    service = PlannerService(ActionCatalog([note, send]), ScriptedModel([{"steps": steps}]))
+    call: Any = getattr(service, method)
+    _, run = await call(goal="send a note", user_inputs={"name": "ann"}, on_failure=on_failure)
+    result = run if method == "plan_and_execute" else await run.wait()
+
+    assert ("failed", expected) == (result.status, undone)
+    await service.aclose()
