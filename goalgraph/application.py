@@ -1,5 +1,6 @@
 """`open_planner`: the only place that knows which parts are put together."""
 
+import logging
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
@@ -18,6 +19,9 @@ from planner.limits import Limits
 from planner.node_planner import NodePlanner
 from planner.runs import ExecutionEngine, OnComplete, RunPolicy, SecretProvider
 from planner.service import PlannerService
+from skills import SkillRegistry, load
+
+logger = logging.getLogger("goalgraph")
 
 
 class PlannerOpening(AbstractAsyncContextManager[NodePlanner], Awaitable[NodePlanner]):
@@ -74,6 +78,7 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
     secrets: SecretProvider | None = None,
     policy: RunPolicy | None = None,
     engine: ExecutionEngine | None = None,
+    skills: SkillRegistry | Path | str | None = None,
 ) -> PlannerOpening:
     """Put a planner together.
 
@@ -97,6 +102,8 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
         secrets: Gives the secrets of runs that are taken up from another process: `(name, record)` → `SecretStr`.
         policy: How this process takes part in advancing runs, in place of what the settings say.
         engine: Who is woken up to advance a run in the background; by default this process.
+        skills: What to plan by: a registry, or a folder whose skills are data to a model (see `skills.load`); by
+            default those in the folders of the settings.
 
     Raises:
         RegistrationError: one of `actions` cannot become an action; the message says what to change.
@@ -110,6 +117,8 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
         catalog.add(item)
     name = llm if isinstance(llm, str) else settings.model if llm is None else None
     opened = None if name is None else _openai(name, settings)
+
+    registry = skills if isinstance(skills, SkillRegistry) else open_skills(settings, skills)
 
     def build(stores: OpenStores | None) -> PlannerService:
         service = PlannerService(
@@ -125,12 +134,32 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
             secrets=secrets,
             policy=policy or settings.runs,
             engine=engine,
+            skills=registry,
+            sessions=stores and stores.sessions,
         )
         if opened is not None:
             service.exits.push_async_callback(opened.aclose)
         return service
 
     return PlannerOpening(settings if checkpointer is None or asked else None, build, context or NodeContext())
+
+
+def open_skills(settings: Settings, folder: Path | str | None = None) -> SkillRegistry:
+    """Return the skills of `folder`, or those of the folders in the settings, trusted ones first; the first of an id counts.
+
+    Raises:
+        SkillFolderMissing: `folder` is not there.
+    """
+    if folder is not None:
+        return load(folder)
+    registry = SkillRegistry()
+    for trusted, folders in ((True, settings.trusted_skills), (False, settings.skills)):
+        for one in folders:
+            if one.expanduser().is_dir():
+                registry.load_path(one.expanduser(), trusted=trusted)
+    for problem in registry.problems:
+        logger.warning("%s", problem)
+    return registry
 
 
 def _openai(name: str, settings: Settings) -> OpenAIModel:

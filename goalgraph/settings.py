@@ -1,6 +1,7 @@
 """Settings of the application, read once from the environment: the only place that reads it."""
 
 import json
+import os
 from datetime import timedelta
 from pathlib import Path
 from string import hexdigits
@@ -122,6 +123,13 @@ class Settings(BaseSettings):
     )
     model_timeout: float = 60.0
     """Seconds for one model call."""
+    skills: Annotated[tuple[Path, ...], NoDecode] = (Path(".agents/skills"),)
+    """Folders of skills, with `:` between several, that are data to the planner; those that are not there are left out.
+
+    It is the place where the open standard puts the skills of a project.
+    """
+    trusted_skills: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Folders of skills whose text is instruction, and may replace ours: `~/.agents/skills`, say."""
     approve: frozenset[Effect] = frozenset()
     """Effects whose actions run only when a person agrees, as JSON: `GOALGRAPH_APPROVE='["external"]'`."""
     broker_url: str | None = None
@@ -130,3 +138,9 @@ class Settings(BaseSettings):
     """How this process takes part in advancing runs, one by one: `GOALGRAPH_RUNS__LEASE=10`."""
     limits: Limits = Limits()
     """Bounds of every plan and run, one by one: `GOALGRAPH_LIMITS__STEPS=500`, `…__STEP_TIMEOUT=PT30S`."""
+
+    @field_validator("skills", "trusted_skills", mode="before")
+    @classmethod
+    def _folders(cls, value: Any) -> Any:
+        """Take several folders as people write a path in the environment."""
+        return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value

@@ -15,6 +15,7 @@ from storage.dual import DualStorage, StorageOptions
 from storage.protocols import BlobStore, RecordStore, Table
 from storage.redis.archiving import ArchiverMetrics
 from storage.runs import LiveRuns, RunStore
+from storage.seed_protocols import StorageBackend
 from storage.serde import ValueCodec, encrypted, strict_serializer
 
 
@@ -43,6 +44,8 @@ class OpenStores:
     """Tells how far the archive is."""
     codec: ValueCodec | None = None
     """For what is in `records`; strict by default."""
+    sessions: StorageBackend | None = None
+    """Where conversations are kept; `None`: in the process."""
 
     @property
     def run_stores(self) -> RunStores | None:
@@ -84,6 +87,7 @@ async def open_stores(settings: Settings) -> AsyncGenerator[OpenStores]:
                 checkpointer=saver,
                 blobs=FsspecBlobStore(settings.data_dir / "blobs", key=key),
                 codec=codec,
+                sessions=both,
                 archive=both,
                 archiving=both.archiver.metrics,
                 runs=both.runs,

@@ -34,9 +34,12 @@ from planner.runs import (
     RunService,
     SecretProvider,
 )
+from skills import SkillRegistry
 from storage.memory import MemoryRecords
 from storage.memory_runs import MemoryRuns
 from storage.protocols import BlobStore
+from storage.seed_protocols import StorageBackend
+from storage.sessions import MemoryStorage
 
 KEPT = 1000
 """Runs in the background that have ended and can still be found, where no store keeps them."""
@@ -59,6 +62,8 @@ class PlannerService(PlanningFacade):
         secrets: Gives the secrets of runs that are taken up from another process.
         policy: How this process takes part in advancing runs.
         engine: Who is woken up to advance a run in the background; by default this process.
+        skills: Instructions, examples and hints for drafts. One of the ids of `skills.library()` replaces ours there.
+        sessions: Where conversations are kept; in this process by default.
     """
 
     def __init__(  # noqa: PLR0913 - every part can be given, and only the catalog has to be
@@ -76,6 +81,8 @@ class PlannerService(PlanningFacade):
         secrets: SecretProvider | None = None,
         policy: RunPolicy | None = None,
         engine: ExecutionEngine | None = None,
+        skills: SkillRegistry | None = None,
+        sessions: StorageBackend | None = None,
     ) -> None:
         self.catalog = catalog
         self.llm = None if llm is None else as_language_model(llm)
@@ -95,9 +102,12 @@ class PlannerService(PlanningFacade):
         )
         """The runs of this planner."""
         self._durable = stores is not None
-        self._drafter = Drafter(catalog, self.llm, self.limits)
+        self.skills = SkillRegistry() if skills is None else skills
+        self.sessions: StorageBackend = sessions or MemoryStorage()
+        """Where conversations are kept."""
+        self._drafter = Drafter(catalog, self.llm, self.limits, self.skills)
         self.executor.replanner = DraftReplanner(self._drafter)
-        self._parser = InputParser(self.llm, catalog, self.limits)
+        self._parser = InputParser(self.llm, catalog, self.limits, self.skills)
         self.exits = AsyncExitStack()
         """What is closed with the service: whoever opens something for it puts it here."""
 

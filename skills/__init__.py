@@ -1,3 +1,42 @@
 """Agent Skills: folders with a `SKILL.md`, read, checked and offered to the planner."""
 
-__all__: list[str] = []
+from pathlib import Path
+
+from skills.errors import DuplicateSkill, InvalidSkill, SkillError, SkillFileRefused, SkillFolderMissing, UnknownSkill
+from skills.problems import Problem
+from skills.registry import SkillRegistry
+from skills.shipped import instruction, library
+from skills.skill import Skill
+
+__all__ = [
+    "DuplicateSkill",
+    "InvalidSkill",
+    "Problem",
+    "Skill",
+    "SkillError",
+    "SkillFileRefused",
+    "SkillFolderMissing",
+    "SkillRegistry",
+    "UnknownSkill",
+    "instruction",
+    "library",
+    "load",
+]
+
+
+def load(folder: Path | str, *, trusted: bool = False) -> SkillRegistry:
+    """Return the skills of a folder; what is wrong there is in `problems`, and stops nothing.
+
+    Args:
+        folder: Skills are folders in it with a `SKILL.md`, and aethergraph's single files.
+        trusted: Whether their text is instruction to a model. Otherwise it is data, and they replace nothing of ours.
+
+    Raises:
+        SkillFolderMissing: there is no such folder.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise SkillFolderMissing(f"there is no folder of skills at {root}")
+    registry = SkillRegistry()
+    registry.load_path(root, trusted=trusted)
+    return registry

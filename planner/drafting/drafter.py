@@ -20,6 +20,7 @@ from planner.events import PlanningEvent, PlanningEventCallback, PlanningPhase, 
 from planner.limits import Limits
 from planner.plan import CandidatePlan, Patch, ValidationIssue, ValidationResult, estimate, repair, validate
 from planner.plan.reading.decode import Decoded, decode_plan
+from skills import SkillRegistry
 
 LONG_ANSWER = 4_000
 """Characters; a longer one is decoded in a thread, since broken text can take seconds to mend."""
@@ -32,12 +33,20 @@ class Drafter:
         catalog: What plans may be made of.
         llm: The model; without one, `context.wants` are reached by `TypedSearch`, and a goal in words is only drafted.
         limits: `tokens` bounds each draft, beside `context.max_tokens`.
+        skills: What a model is told beside the goal; of those that ship, what is not replaced.
     """
 
-    def __init__(self, catalog: ActionCatalog, llm: LanguageModel | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        catalog: ActionCatalog,
+        llm: LanguageModel | None = None,
+        limits: Limits | None = None,
+        skills: SkillRegistry | None = None,
+    ) -> None:
         self.catalog = catalog
         self.llm = llm
         self.limits = limits or Limits()
+        self.skills = SkillRegistry() if skills is None else skills
         self._schemas: dict[tuple[int, tuple[str, ...]], Schema] = {}
 
     async def draft(self, context: PlanningContext, on_event: PlanningEventCallback | None = None) -> PlanResult:

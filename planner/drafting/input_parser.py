@@ -17,6 +17,7 @@ from planner.limits import Limits
 from planner.plan import CandidatePlan, Reference, parse_text, resolve_step
 from planner.plan.reading.json_text import read_json
 from planner.plan.reading.json_values import clean
+from skills import SkillRegistry
 
 RULES = """\
 You read a message of a user and return the values of the listed fields as one JSON object, with each field as a key.
@@ -50,14 +51,20 @@ class InputParser:
         llm: The model; without one, `key = value`, `key: value`, JSON, or a message that is the value are understood.
         catalog: Gives the schemas of the places where a plan binds a key.
         limits: Bounds for what the model returns.
+        skills: `input-parsing` in it replaces ours.
     """
 
     def __init__(
-        self, llm: LanguageModel | None = None, catalog: ActionCatalog | None = None, limits: Limits | None = None
+        self,
+        llm: LanguageModel | None = None,
+        catalog: ActionCatalog | None = None,
+        limits: Limits | None = None,
+        skills: SkillRegistry | None = None,
     ) -> None:
         self.llm = llm
         self.catalog = catalog
         self.limits = limits or Limits()
+        self.skills = SkillRegistry() if skills is None else skills
 
     async def parse_message_for_fields(
         self,

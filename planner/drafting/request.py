@@ -39,6 +39,12 @@ class PlanningContext:
     """Whose roles decide which actions are offered."""
     exclude_actions: Sequence[str] = ()
     """Actions that are not offered, such as the flow that is asking."""
+    skills: Sequence[str] = ()
+    """Skills, by id, whose text is in the prompt from the start; others only when the model asks for them."""
+    revises: CandidatePlan | None = None
+    """The plan that `change` is about."""
+    change: str = ""
+    """What whoever saw `revises` wants to be different, in their words."""
 
 
 @dataclass(frozen=True, kw_only=True)
