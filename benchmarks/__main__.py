@@ -15,6 +15,7 @@ from benchmarks.rows import Row
 NAMES = (
     "makespan", "overhead", "validation", "retrieval", "repair", "savers", "graph", "bytes", "archive",
     "runs", "throughput", "latency", "sleeping", "handles",
+    "skills", "turns",
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Public data with gold plans, when it lies beside the checkout; a small made-up catalog otherwise."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -48,16 +48,23 @@ def described(name: str, description: str, inputs: tuple[Slot, ...], outputs: tu
 def nestful() -> list[tuple[ActionCatalog, list[CandidatePlan]]]:
     """Return each split's catalog with its plans that are right by their own catalog; empty without the data."""
     found: list[tuple[ActionCatalog, list[CandidatePlan]]] = []
-    for split in ("glaive", "sgd"):
-        folder = DATA / "nestful"
-        if not folder.is_dir():
-            break
-        specs = json.loads((folder / f"non-executable-{split}-spec.json").read_text(encoding="utf-8"))
-        tasks = json.loads((folder / f"non-executable-{split}-data.json").read_text(encoding="utf-8"))
-        catalog = ActionCatalog({spec["name"]: _nestful_action(spec) for spec in specs}.values())
+    for catalog, tasks in _nestful_splits():
         plans = [_nestful_plan(task) for task in tasks]
         found.append((catalog, [plan for plan in plans if plan.steps and validate(plan, catalog).ok]))
     return found
+
+
+def nestful_goals() -> list[tuple[ActionCatalog, list[str]]]:
+    """Return each split's catalog with the goals that its actions serve; empty without the data."""
+    return [(catalog, [task["input"] for task in tasks]) for catalog, tasks in _nestful_splits()]
+
+
+def _nestful_splits() -> Iterator[tuple[ActionCatalog, list[Any]]]:
+    folder = DATA / "nestful"
+    for split in ("glaive", "sgd") if folder.is_dir() else ():
+        specs = json.loads((folder / f"non-executable-{split}-spec.json").read_text(encoding="utf-8"))
+        tasks = json.loads((folder / f"non-executable-{split}-data.json").read_text(encoding="utf-8"))
+        yield ActionCatalog({spec["name"]: _nestful_action(spec) for spec in specs}.values()), tasks
 
 
 def _nestful_action(spec: Mapping[str, Any]) -> ActionSpec:

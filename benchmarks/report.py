@@ -25,6 +25,8 @@ PACKAGES: Mapping[str, Sequence[str]] = {
     "bytes": STORING + PEERS,
     "archive": STORING[:-1],
     **dict.fromkeys(("runs", "throughput", "latency", "sleeping", "handles"), RUNNING),
+    "skills": ("pyyaml", "markdown-it-py", "bm25s", "aethergraph", "skills-ref"),
+    "turns": (*RUNNING, "aethergraph"),
 }
 """Whose versions stand above a table; `PLANNING` above the others."""
 

@@ -10,26 +10,19 @@ from typing import Any, cast
 
 import bm25s  # pyright: ignore[reportMissingTypeStubs]  # it is untyped
 
-from benchmarks.corpora import Query, described, seal_tools
+from benchmarks.corpora import Query, described, nestful_goals, seal_tools
+from benchmarks.remarks import REMARKS, held_out
 from benchmarks.rows import Figure, Row
-from planner.catalog import ActionSpec, Slot
+from planner.catalog import ActionCatalog, ActionSpec, Slot
 from planner.catalog.producers import ProducerIndex
 from planner.catalog.search import ActionSearch
 from planner.catalog.words import split_name
+from planner.drafting import PlanningContext
+from planner.drafting.offer import Offer
 
 Find = Callable[[str, int], Sequence[str]]
 DEPTHS = (10, 20, 50)
 LARGE = 10_000
-REMARKS = """\
-Thanks, that is all for now|How are you today|What is the meaning of life|You are the best|Good morning
-I do not understand|Tell me more about yourself|Can you help me|ok great|never mind|lol that was funny
-who created you|are you a robot
-let's start over|sing me a lullaby about dragons|why is the sky blue|My grandmother was born in a village by the sea
-the quick brown fox jumps over the lazy dog|I am feeling sad and tired|what would you do if you won the lottery
-knit a woollen sweater for my goldfish|teleport me to the third moon of Jupiter|unscramble an omelette
-fold an origami swan out of lasagne|whisper to the ancient oak until it blossoms|juggle flaming torches on a unicycle
-polish grandfather's brass trombone|braid my daughter's hair|asdf qwer zxcv|lorem ipsum dolor sit amet"""
-"""What no action can do; where a word of it is in thousands of actions' texts all the same, it is hard to see."""
 
 
 def run(*, quick: bool = False) -> list[Row]:
@@ -47,11 +40,8 @@ def run(*, quick: bool = False) -> list[Row]:
     closed = [{hit.action.name for hit in search.find(query.text, 20)} for query in many]
     share = per_cent(query.gold <= found for query, found in zip(many, closed, strict=True))
     rows.append(Row(what="several: all found in the first 20 and their producers", value=share, unit="%"))
-    refused = per_cent(not search.find(query.text, 20) for query in queries)
-    rows.append(Row(what="goals refused although an action serves them", value=refused, unit="%", goal="< 1"))
-    remarks = REMARKS.replace("\n", "|").split("|")
-    off_topic = per_cent(not search.find(remark, 20) for remark in remarks)
-    rows.append(Row(what="remarks refused", value=off_topic, unit=f"% of {len(remarks)}"))
+    rows += refusals(search, queries)
+    rows += drafts(specs, queries)
     rows += speed(len(specs), queries, found_by(search), systems)
     large = enlarged(specs)
     larger = {"bm25s": plain_bm25(large), "FTS5": full_text(large)}
@@ -81,6 +71,51 @@ def quality(name: str, queries: Sequence[Query], ours: Find, peers: dict[str, Fi
             )
         )
     return rows
+
+
+def refusals(search: ActionSearch, queries: Sequence[Query]) -> list[Row]:
+    """Return how often the floor refuses what it should not and what it should, on what it was not set on."""
+    goals = [query.text for query in queries if held_out(query.text)]
+    remarks = [remark for remark in REMARKS if held_out(remark)]
+    rows = [
+        refused("goals refused although an action serves them", search, [query.text for query in queries], "< 1"),
+        refused("the same, of the half that the floor was not set on", search, goals, "< 1"),
+        refused("remarks refused, of that half", search, remarks),
+    ]
+    for catalog, texts in nestful_goals():
+        name = f"NESTFUL, {len(catalog)} actions"
+        rows.append(refused(f"{name}: goals refused", catalog.view.search, texts, "< 1"))
+        rows.append(refused(f"{name}: remarks refused", catalog.view.search, REMARKS))
+    return rows
+
+
+def refused(what: str, search: ActionSearch, texts: Sequence[str], goal: str = "") -> Row:
+    """Return how many of `texts` find nothing."""
+    return Row(
+        what=what, value=per_cent(not search.find(text, 20) for text in texts), unit=f"% of {len(texts)}", goal=goal
+    )
+
+
+def drafts(specs: Sequence[ActionSpec], queries: Sequence[Query]) -> list[Row]:
+    """Return what a draft is offered, beside all that there is."""
+    catalog = ActionCatalog(replace(spec, name=spec.name.replace(" ", "_")) for spec in specs)
+    Offer(catalog, PlanningContext(goal=queries[0].text))  # builds the index
+    sizes: list[int] = []
+    times: list[float] = []
+    complete: dict[bool, list[bool]] = {False: [], True: []}
+    for query in queries:
+        began = time.perf_counter()
+        offer = Offer(catalog, PlanningContext(goal=query.text))
+        times.append((time.perf_counter() - began) * 1000)
+        sizes.append(len(offer.first))
+        complete[len(query.gold) > 1].append(query.gold <= {spec.name for spec in offer.first})
+    of = f"of {len(catalog):,}"
+    return [
+        Row(what="draft, one action: it is offered", value=per_cent(complete[False]), unit="%"),
+        Row(what="draft, several: all are offered", value=per_cent(complete[True]), unit="%", goal="≥ 93"),
+        Row(what="draft: actions offered, median", value=statistics.median(sizes), unit=of),
+        Row(what="draft: choosing them, p50", value=round(statistics.median(times), 3), unit="ms"),
+    ]
 
 
 def speed(size: int, queries: Sequence[Query], ours: Find, peers: dict[str, Find]) -> list[Row]:

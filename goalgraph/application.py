@@ -119,6 +119,8 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
     opened = None if name is None else _openai(name, settings)
 
     registry = skills if isinstance(skills, SkillRegistry) else open_skills(settings, skills)
+    for problem in () if registry is skills else registry.problems:
+        logger.warning("%s", problem)
 
     def build(stores: OpenStores | None) -> PlannerService:
         service = PlannerService(
@@ -147,6 +149,8 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
 def open_skills(settings: Settings, folder: Path | str | None = None) -> SkillRegistry:
     """Return the skills of `folder`, or those of the folders in the settings, trusted ones first; the first of an id counts.
 
+    What is wrong with them is in `problems`.
+
     Raises:
         SkillFolderMissing: `folder` is not there.
     """
@@ -157,8 +161,6 @@ def open_skills(settings: Settings, folder: Path | str | None = None) -> SkillRe
         for one in folders:
             if one.expanduser().is_dir():
                 registry.load_path(one.expanduser(), trusted=trusted)
-    for problem in registry.problems:
-        logger.warning("%s", problem)
     return registry
 
 

@@ -15,6 +15,7 @@ PlannerError
 ├── SecretInPlan (ValueError)                   a plan says what is secret, so its run cannot be recorded
 ├── PlannerClosed (RuntimeError)                something is asked of a planner that was closed
 ├── RunNotFound (LookupError)                   there is no such run, or it is somebody else's
+├── SessionNotFound (LookupError)               a session is not to be had: it is somebody else's
 ├── RunNotRecorded (RuntimeError)               the record of a run cannot be written, so it was not started
 ├── TooManyRuns (RuntimeError)                  a tenant, or everybody, has as many runs as are allowed
 ├── RunHeld (RuntimeError)                      another process advances the run
@@ -31,6 +32,8 @@ PlannerError
 ├── NobodyToAsk (RuntimeError)                  an action asks a person where no answer can be waited for
 ├── ApprovalRefused (RuntimeError)              a person did not agree to a step
 ├── AnswerTimeout (TimeoutError)                nobody answered by the deadline
+├── UnknownQuickAction (KeyError, ValueError)   there is no quick action of this id, or nothing that does it
+├── NotConfirmed (PermissionError)              a quick action needs the user's agreement first
 ├── RunFailed (RuntimeError)                    what `ExecutionResult.raise_for_failure()` raises
 └── ModelError (RuntimeError)                   the language model gave no usable answer
     ├── ModelRefused                            it declined
@@ -46,10 +49,15 @@ from itertools import pairwise
 
 def closest(name: str, known: Sequence[str]) -> str:
     """Return up to three names that resemble `name`, as words for a message."""
+    return ", ".join(close_names(name, known)) or "nothing similar"
+
+
+def close_names(name: str, known: Sequence[str]) -> list[str]:
+    """Return up to three names that resemble `name`, the most similar first."""
     if len(known) > 500:  # difflib takes 10 µs a name, which is long in a large catalog
         pairs = set(pairwise(name))
         known = nlargest(100, known, key=lambda other: len(pairs.intersection(pairwise(other))))
-    return ", ".join(get_close_matches(name, known, n=3, cutoff=0.5)) or "nothing similar"
+    return get_close_matches(name, known, n=3, cutoff=0.5)
 
 
 class PlannerError(Exception):
@@ -149,6 +157,16 @@ class RunNotFound(PlannerError, LookupError):
     def __init__(self, run_id: str) -> None:
         super().__init__(f"there is no run {run_id!r}")
         self.run_id = run_id
+
+
+class SessionNotFound(PlannerError, LookupError):
+    """A session is not to be had for whoever asks; of somebody else's no more is said."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            f"there is no session {session_id!r} for this user; open one under another id, or leave the id out"
+        )
+        self.session_id = session_id
 
 
 class RunNotRecorded(PlannerError, RuntimeError):
@@ -278,6 +296,22 @@ class ApprovalRefused(PlannerError, RuntimeError):
 
 class AnswerTimeout(PlannerError, TimeoutError):
     """Nobody answered by the deadline, and nothing was said to count instead."""
+
+
+class UnknownQuickAction(PlannerError, KeyError, ValueError):
+    """There is no quick action of this id, or nothing that does it."""
+
+    def __init__(self, action_id: str, known: Sequence[str]) -> None:
+        super().__init__(f"there is no quick action {action_id!r}; closest: {closest(action_id, known)}")
+        self.action_id = action_id
+
+
+class NotConfirmed(PlannerError, PermissionError):
+    """A quick action needs the user's agreement first; it was not done."""
+
+    def __init__(self, action_id: str) -> None:
+        super().__init__(f"the quick action {action_id!r} was not done: ask the user first, then run it confirmed=True")
+        self.action_id = action_id
 
 
 class RunFailed(PlannerError, RuntimeError):

@@ -12,7 +12,8 @@ from planner.plan.issues import ValidationResult
 
 logger = logging.getLogger("goalgraph")
 
-PlanningPhase = Literal["start", "llm_request", "llm_response", "validation", "repair", "success", "failure"]
+PlanningPhase = Literal["start", "search", "llm_request", "llm_response", "validation", "repair", "success", "failure"]
+"""`search`: the catalog was searched again, in other words or for more; the rest is aethergraph's."""
 
 ExecutionPhase = Literal[
     "start", "step_start", "step_progress", "step_retry", "step_success", "step_failure", "step_skipped", "waiting",

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from planner.context import RequestIdentity, RunContext, RunImportance, RunOrigin, RunVisibility
+from planner.context import RequestIdentity, RunImportance, RunOrigin, RunVisibility
 from planner.drafting import ParsedInputs, PlanningContext, PlanResult
 from planner.events import ExecutionEventCallback, PlanningEventCallback
 from planner.execution import ExecutionResult, RunRequest
@@ -76,6 +76,7 @@ class PlanningFacade(RunFacade):
         candidates: int = 1,
         max_iter: int = 3,
         max_tokens: int | None = None,
+        skills: Sequence[str] | None = None,
         identity: RequestIdentity | None = None,
     ) -> PlanResult:
         """Draft a plan for `goal`; nothing is run.
@@ -95,6 +96,7 @@ class PlanningFacade(RunFacade):
             candidates: How many plans to draft in parallel; the best is returned, all are kept in the result.
             max_iter: Model calls for each candidate.
             max_tokens: For all calls together.
+            skills: Skills, by id, whose text the model sees from the start; others only when it asks for them.
             identity: Whose roles decide which actions are offered.
         """
         context = PlanningContext(
@@ -111,6 +113,7 @@ class PlanningFacade(RunFacade):
             candidates=candidates,
             max_iter=max_iter,
             max_tokens=max_tokens,
+            skills=skills or (),
             **self.caller.asked_by(identity),
         )
         return await self.plan_with_context(context, on_event=on_event)
@@ -266,6 +269,7 @@ class PlanningFacade(RunFacade):
         origin: RunOrigin | None = None,
         wants: Sequence[str] | Mapping[str, Any] | None = None,
         candidates: int = 1,
+        skills: Sequence[str] | None = None,
         run_drafts: bool = False,
         on_failure: OnFailure = "compensate",
         on_cancel: Literal["compensate", "keep"] = "compensate",
@@ -294,6 +298,7 @@ class PlanningFacade(RunFacade):
             preferred_external_keys=preferred_external_keys,
             wants=wants,
             candidates=candidates,
+            skills=skills or (),
             **self.caller.asked_by(identity),
         )
         context = self.caller.run_context(
@@ -308,10 +313,11 @@ class PlanningFacade(RunFacade):
             origin=origin,
         )
         planned = await self.plan_with_context(planning, on_event=planning_events_cb)
-        request = _to_run(planned, planning, context, execution_events_cb, run_drafts=run_drafts)
-        return planned, None if request is None else await self.run(
-            replace(request, on_failure=on_failure, on_cancel=on_cancel)
-        )
+        plan = _runnable(planned, run_drafts=run_drafts)
+        if plan is None:
+            return planned, None
+        request = RunRequest(plan=plan, user_inputs=planning.user_inputs, context=context, on_event=execution_events_cb)
+        return planned, await self.run(replace(request, on_failure=on_failure, on_cancel=on_cancel))
 
     async def plan_and_execute_background(  # noqa: PLR0913, D417 - the seed's keywords; most are described at plan and execute_plan
         self,
@@ -339,6 +345,7 @@ class PlanningFacade(RunFacade):
         exec_id: str | None = None,
         wants: Sequence[str] | Mapping[str, Any] | None = None,
         candidates: int = 1,
+        skills: Sequence[str] | None = None,
         run_drafts: bool = False,
         on_failure: OnFailure = "compensate",
         on_cancel: Literal["compensate", "keep"] = "compensate",
@@ -366,6 +373,7 @@ class PlanningFacade(RunFacade):
             preferred_external_keys=preferred_external_keys,
             wants=wants,
             candidates=candidates,
+            skills=skills or (),
             **self.caller.asked_by(identity),
         )
         context = self.caller.run_context(
@@ -380,21 +388,13 @@ class PlanningFacade(RunFacade):
             origin=origin,
         )
         planned = await self.plan_with_context(planning, on_event=planning_events_cb)
-        request = _to_run(planned, planning, context, execution_events_cb, run_drafts=run_drafts)
-        if request is None:
+        plan = _runnable(planned, run_drafts=run_drafts)
+        if plan is None:
             return planned, None
+        request = RunRequest(plan=plan, user_inputs=planning.user_inputs, context=context, on_event=execution_events_cb)
         return planned, await self.start(replace(request, on_failure=on_failure, on_cancel=on_cancel), on_complete)
 
 
-def _to_run(
-    planned: PlanResult,
-    planning: PlanningContext,
-    context: RunContext,
-    on_event: ExecutionEventCallback | None,
-    *,
-    run_drafts: bool,
-) -> RunRequest | None:
-    """Return what is to be run of a planning result: nothing when inputs are missing, or it is only a draft."""
-    if planned.plan is None or not planned.ok or (planned.draft and not run_drafts):
-        return None
-    return RunRequest(plan=planned.plan, user_inputs=planning.user_inputs, context=context, on_event=on_event)
+def _runnable(planned: PlanResult, *, run_drafts: bool) -> CandidatePlan | None:
+    """Return the plan that can be run: none when inputs are missing, or it is only a draft."""
+    return planned.plan if planned.ok and (run_drafts or not planned.draft) else None

@@ -34,7 +34,7 @@ from planner.runs import (
     RunService,
     SecretProvider,
 )
-from skills import SkillRegistry
+from skills import Problem, SkillRegistry
 from storage.memory import MemoryRecords
 from storage.memory_runs import MemoryRuns
 from storage.protocols import BlobStore
@@ -121,6 +121,10 @@ class PlannerService(PlanningFacade):
     ) -> PlanResult:
         """Draft a plan for a request that is already one value."""
         return await self._drafter.draft(ctx, on_event)
+
+    def skill_problems(self) -> list[Problem]:
+        """Return what is wrong with the skills, also with their worked examples, which this reads and checks."""
+        return self._drafter.skill_problems()
 
     async def parse_inputs(
         self,

@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
+from skills.checking import check
 from skills.errors import DuplicateSkill, InvalidSkill, SkillError, SkillFileRefused, SkillFolderMissing, UnknownSkill
 from skills.problems import Problem
 from skills.registry import SkillRegistry
 from skills.shipped import instruction, library
-from skills.skill import Skill
+from skills.skill import ExampleText, Skill
 
 __all__ = [
     "DuplicateSkill",
+    "ExampleText",
     "InvalidSkill",
     "Problem",
     "Skill",
@@ -18,6 +20,7 @@ __all__ = [
     "SkillFolderMissing",
     "SkillRegistry",
     "UnknownSkill",
+    "check",
     "instruction",
     "library",
     "load",

@@ -11,6 +11,8 @@ SkillError
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+from skills.problems import Problem
+
 
 class SkillError(Exception):
     """Root of everything that is raised here on purpose."""
@@ -21,6 +23,10 @@ class SkillError(Exception):
 
 class InvalidSkill(SkillError, ValueError):
     """A file cannot be used as a skill; the message begins with the file, and the line where there is one."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
 
 
 class DuplicateSkill(SkillError, ValueError):

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+LONGEST_QUOTE = 80
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
@@ -18,5 +20,17 @@ class Problem:
     """An error is against the standard, or keeps the skill from being used."""
 
     def __str__(self) -> str:
-        place = ":".join(str(part) for part in (self.path, self.line) if part is not None)
+        place = "" if self.path is None else shown(self.path)
+        place = place if self.line is None else f"{place}:{self.line}"
         return f"{place}: {self.message}" if place else self.message
+
+
+def quoted(text: str) -> str:
+    """Return foreign text for a message: on one line, without control characters, and of bounded length."""
+    return repr(text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…")
+
+
+def shown(path: Path) -> str:
+    """Return a path for a message: as it is, unless it has control characters or is no text."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)

@@ -1,13 +1,18 @@
 """Skills by id, and where they come from."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from skills.errors import DuplicateSkill, UnknownSkill
-from skills.loading import read_skill, skill_files
-from skills.problems import Problem
+from skills.errors import DuplicateSkill, InvalidSkill, UnknownSkill
+from skills.finding import skill_files
+from skills.loading import NotMeant, read_skill
+from skills.problems import Problem, shown
 from skills.skill import Skill
+
+MOST_CHARACTERS = 100_000_000
+"""That are read from one folder."""
 
 
 class SkillRegistry:
@@ -85,6 +90,59 @@ class SkillRegistry:
         self.register(skill, overwrite=overwrite)
         return skill
 
+    def load_path(
+        self,
+        root: str | Path,
+        *,
+        pattern: str = "*.md",
+        recursive: bool = True,
+        overwrite: bool = False,
+        trusted: bool = False,
+    ) -> list[Skill]:
+        """Read every skill below a folder and return those that were added; nothing that is wrong stops the others.
+
+        Args:
+            root: Folders in it with a `SKILL.md` are skills, and other Markdown files with an `id` in front.
+            pattern: Which file names count.
+            recursive: Look up to 6 folders deep, instead of at `root` and the folders in it.
+            overwrite: Take the place of skills with the same id. Otherwise the first one counts.
+            trusted: Whether their text is instruction to a model, and not only data.
+        """
+        files, problems = skill_files(Path(root), pattern=pattern, recursive=recursive, trusted=trusted)
+        self.problems += problems
+        added: list[Skill] = []
+        characters = 0
+        for file in files:
+            if characters > MOST_CHARACTERS:
+                message = f"it has over {MOST_CHARACTERS:,} characters; {shown(file)} and what comes after are skipped"
+                self.problems.append(Problem(message=message, path=Path(root)))
+                break
+            skill = self._read(file, overwrite=overwrite, trusted=trusted)
+            if skill is not None:
+                self.register(skill, overwrite=overwrite)
+                added.append(skill)
+                characters += len(skill.raw_markdown or "")
+        return added
+
+    def _read(self, file: Path, *, overwrite: bool, trusted: bool) -> Skill | None:
+        """Read a file; `None`, with the reason among the problems, if it is not added."""
+        try:
+            skill, problems = read_skill(file, trusted=trusted)
+        except NotMeant:
+            return None
+        except InvalidSkill as error:
+            problem = error.problem
+            self.problems.append(replace(problem, message=f"skipped: {problem.message}", severity="warning"))
+            return None
+        self.problems += problems
+        first = self._skills.get(skill.id)
+        if first is None or overwrite:
+            return skill
+        origin = "made in code" if first.path is None else f"from {shown(first.path)}"
+        message = f"skipped: there is a skill {skill.id!r} already, {origin}; the first one counts"
+        self.problems.append(Problem(message=message, path=file))
+        return None
+
     def __len__(self) -> int:
         return len(self._skills)
 
@@ -102,21 +160,6 @@ class SkillRegistry:
             raise UnknownSkill(skill_id, self.ids())
         return self._skills[skill_id]
 
-    def load_path(
-        self,
-        root: str | Path,
-        *,
-        pattern: str = "*.md",
-        recursive: bool = True,
-        overwrite: bool = False,
-        trusted: bool = False,
-    ) -> list[Skill]:
-        """Read every skill below a folder and return those that were added; nothing that is wrong stops the others."""
-        found: list[Skill] = []
-        for file in skill_files(Path(root), pattern=pattern, recursive=recursive):
-            found.append(self.load_file(file, overwrite=overwrite, trusted=trusted))
-        return found
-
     def all(self) -> list[Skill]:
         """Return every skill."""
         return list(self._skills.values())
@@ -124,3 +167,67 @@ class SkillRegistry:
     def ids(self) -> list[str]:
         """Return every id, sorted."""
         return sorted(self._skills)
+
+    def section(self, skill_id: str, section_key: str, default: str = "") -> str:
+        """Return the text of a section; `default` if there is no such skill or section."""
+        skill = self.get(skill_id)
+        return default if skill is None else skill.section(section_key, default)
+
+    def compile_prompt(
+        self,
+        skill_id: str,
+        *section_keys: str,
+        separator: str = "\n\n",
+        fallback_keys: Iterable[str] | None = None,
+    ) -> str:
+        """Join sections of a skill to one text; see `Skill.compile_prompt`.
+
+        Raises:
+            UnknownSkill: there is none of this id.
+        """
+        skill = self.require(skill_id)
+        return skill.compile_prompt(*section_keys, separator=separator, fallback_keys=fallback_keys)
+
+    def find(
+        self,
+        *,
+        tag: str | None = None,
+        domain: str | None = None,
+        mode: str | None = None,
+        predicate: Callable[[Skill], object] | None = None,
+    ) -> list[Skill]:
+        """Return the skills for which all that is given holds.
+
+        Args:
+            tag: It is one of theirs.
+            domain: It is theirs.
+            mode: It is one of theirs; a skill without modes is not found by one.
+            predicate: It returns something true.
+        """
+        return [
+            skill
+            for skill in self._skills.values()
+            if (not tag or tag in skill.tags)
+            and (not domain or skill.domain == domain)
+            and (not mode or mode in skill.modes)
+            and (predicate is None or predicate(skill))
+        ]
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return what there is to know of each skill without its text, as plain values."""
+        return [
+            {
+                "id": skill.id,
+                "title": skill.title,
+                "description": skill.description,
+                "tags": list(skill.tags),
+                "domain": skill.domain,
+                "modes": list(skill.modes),
+                "version": skill.version,
+                "path": None if skill.path is None else str(skill.path),
+                "sections": sorted(skill.sections),
+                "trusted": skill.trusted,
+                "flows": skill.flows,
+            }
+            for skill in self._skills.values()
+        ]

@@ -1,12 +1,10 @@
 """The planner's own instructions, which ship as skills and can be replaced by those of a user."""
 
 from functools import lru_cache
-from pathlib import Path
 
+from skills.loading import LIBRARY
 from skills.registry import SkillRegistry
 from skills.skill import Skill
-
-FOLDER = Path(__file__).with_name("library")
 
 
 def library() -> SkillRegistry:
@@ -29,5 +27,5 @@ def instruction(registry: SkillRegistry, skill_id: str) -> str:
 @lru_cache(maxsize=1)
 def _shipped() -> tuple[Skill, ...]:
     registry = SkillRegistry()
-    registry.load_path(FOLDER, trusted=True)
+    registry.load_path(LIBRARY, trusted=True)
     return tuple(registry.all())

@@ -5,13 +5,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-BODY = "body"
-"""The section before the first heading."""
+from skills.errors import SkillFileRefused
+from skills.files import SKILL_FILES, listed, read_below
+from skills.sections import BODY, Sections, fenced
+
 INSTRUCTION = "planning.instruction"
 EXAMPLES = "planning.examples"
 PREFIX = "planner."
 """Of the standard's free `metadata`, what is meant for us: `planner.flows: travel, mail`."""
 NAMED = frozenset({"id", "name", "title", "description", "tags", "domain", "modes", "version"})
+LONGEST_SUMMARY = 1_024
+"""Characters; the standard's longest description."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleText:
+    """One worked example as it is written."""
+
+    text: str
+    """JSON, if its author did as he should."""
+    line: int | None = None
+    """In the file, from 1, where `text` begins."""
 
 
 @dataclass
@@ -30,9 +44,9 @@ class Skill:
     version: str | None = None
     config: dict[str, Any] = field(default_factory=dict[str, Any])
     """What else stands in the front matter."""
-    sections: Mapping[str, str] = field(default_factory=dict[str, str])
+    sections: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """Key → text, in the order of the file: `body`, then each level-2 heading."""
-    raw_markdown: str | None = None
+    raw_markdown: str | None = field(default=None, repr=False)
     path: Path | None = None
     """Its file."""
     license: str | None = None
@@ -112,11 +126,55 @@ class Skill:
         return self._listed("preferred_keys", "preferred-keys")
 
     @property
+    def summary(self) -> str:
+        """What stands beside the id in a list of skills: the description, or the title; one line, of bounded length."""
+        return " ".join((self.description or self.title).split())[:LONGEST_SUMMARY]
+
+    @property
     def instruction(self) -> str:
         """What a planner is told: the section `planning.instruction`, or all there is but the worked examples."""
         if self.has_section(INSTRUCTION):
             return self.section(INSTRUCTION)
-        return self.compile_prompt(*(key for key in self.sections if key != EXAMPLES)) if self.sections else ""
+        if isinstance(self.sections, Sections):
+            return self.sections.without(EXAMPLES)  # with the headings, which its author may refer to
+        rest = [key for key in self.sections if key != EXAMPLES]
+        return self.compile_prompt(*rest) if rest else ""
+
+    @property
+    def examples(self) -> list[ExampleText]:
+        """The blocks marked as `json` in the section `planning.examples`, not looked into."""
+        if isinstance(self.sections, Sections):
+            return [ExampleText(text, line) for text, line in self.sections.fenced(EXAMPLES, "json")]
+        return [ExampleText(text) for text, _ in fenced(self.section(EXAMPLES), "json")]
+
+    # ------------------------------------------------------------------------------------------------------ its files
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that is the skill; `None` for one that is a single file, or was made in code."""
+        return self.path.parent if self.path is not None and self.path.name in SKILL_FILES else None
+
+    def files(self) -> list[str]:
+        """Return what else is in its folder, as relative paths with `/`, sorted.
+
+        No links, nothing hidden, nothing more than 6 folders deep, and 1,000 at most.
+        """
+        return [] if self.folder is None else listed(self.folder)
+
+    def read(self, relative: str) -> str:
+        """Return the text of one of its files, of 1 MB at most.
+
+        Args:
+            relative: Its path below the folder of the skill, as in `files()`.
+
+        Raises:
+            SkillFileRefused: there is none that may be read, or the skill has no folder.
+        """
+        if self.folder is None:
+            raise SkillFileRefused(f"the skill {self.id!r} has no folder, so it has no files")
+        return read_below(self.folder, relative)
+
+    # ---------------------------------------------------------------------------------------------------------- parts
 
     def _listed(self, *names: str) -> list[str]:
         found = [self.config[name] for name in names if name in self.config]
@@ -125,10 +183,10 @@ class Skill:
 
 
 def words(value: Any) -> list[str]:
-    """Read a list of words, also from one text with commas or spaces between them."""
+    """Read a list of words, also from one text with commas between them, or else spaces."""
     if value is None:
         return []
     if isinstance(value, str):
-        return value.replace(",", " ").split()
+        value = value.split(",") if "," in value else value.split()
     several = cast("Iterable[Any]", value if isinstance(value, list | tuple | set) else [value])
     return [str(one).strip() for one in several if str(one).strip()]

@@ -25,6 +25,7 @@ from goalgraph.cli.request import RESOURCES, Request, read_value, without_model
 from goalgraph.cli.running import exit_code, interrupt_means, look_again, result_document
 from goalgraph.cli.runs import Where, absent, anything_there, resolve
 from goalgraph.cli.show import show_result
+from goalgraph.cli.skills import skills_to_plan_by
 from goalgraph.live import RunProgress, shown_until
 from goalgraph.live.questions import question_details
 from goalgraph.live.view import utc_now
@@ -36,6 +37,7 @@ from planner.runs import BackgroundExecutionHandle, RunService
 from planner.runs.access import open_questions, owner_of
 from planner.runs.following import as_told
 from planner.runs.people import not_asking
+from skills import SkillRegistry
 
 
 class Decision(TypedDict):
@@ -159,6 +161,7 @@ def _act(run: str, where: Where, catalog: str | None, act: Act, given: Mapping[s
             catalog=actions,
             settings=without_model(settings) if catalog is None else settings,
             resources=RESOURCES,
+            skills=SkillRegistry() if catalog is None else skills_to_plan_by(settings),
             policy=replace(settings.runs, advance=catalog is not None, slots=0),  # of all runs only this one
             secrets=_secrets(given or {}),
         )

@@ -4,19 +4,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from goalgraph.cli.exits import CommandError, Exit
+from goalgraph.cli.forms import NO, YES, ask_for, read_on
 from goalgraph.cli.request import read_value
 from goalgraph.live.questions import asked, wanted
 from planner.errors import InvalidAnswer
 from planner.execution import PendingInterrupt
 from planner.execution.people import check_answer
 
-YES, NO = frozenset({"y", "yes", "true"}), frozenset({"n", "no", "false"})
 DECISIONS = ("retry", "succeeded", "failed")
 
 
@@ -133,33 +133,11 @@ def _asked(question: PendingInterrupt, console: Console) -> Any:
 
 
 def _one(console: Console, schema: Mapping[str, Any], label: str) -> Any:
-    """Ask for one value of a schema; of an object, for its parts."""
-    choices = cast("list[Any]", schema.get("enum") or [])
-    if choices:
-        text = _line(console, f"{label} ({', '.join(str(one) for one in choices)})")
-        return next((one for one in choices if str(one) == text), text)
-    match schema.get("type"):
-        case "boolean":
-            text = _line(console, f"{label} (y/n)").lower()
-            return text in YES if text in YES | NO else text
-        case "object" if schema.get("properties"):
-            parts = cast("Mapping[str, Mapping[str, Any]]", schema["properties"])
-            needed = cast("Sequence[str]", schema.get("required", ()))
-            values = {name: _one(console, part, _label(name, part, name in needed)) for name, part in parts.items()}
-            return {name: value for name, value in values.items() if value != "" or name in needed}
-        case "string":
-            return _line(console, label)
-        case _:
-            return read_value(_line(console, label))
-
-
-def _label(name: str, part: Mapping[str, Any], needed: bool) -> str:  # noqa: FBT001 - a fact about the part
-    about = part.get("description") or part.get("type") or ""
-    return f"{name}{f' ({about})' if about else ''}{'' if needed else ', may be empty'}"
+    return ask_for(schema, label, read_on(console))
 
 
 def _line(console: Console, label: str) -> str:
-    return console.input(Text.assemble((label, "bold"), ": ")).strip()
+    return read_on(console)(Text.assemble((label, "bold"), ": "))
 
 
 def _is_named(question: PendingInterrupt, name: str) -> bool:

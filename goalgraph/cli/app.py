@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from goalgraph.cli import options
-from goalgraph.cli.dispatch import do, place_of
+from goalgraph.cli.dispatch import do, place_of, where_of
 from goalgraph.cli.run_commands import runs_app
+from goalgraph.cli.skills_commands import skills_app
 
 EXITS = """Exit codes: 0 done · 1 the run failed · 2 wrong usage · 3 the plan is invalid · 4 an input is missing · \
 5 no plan was found, or run has only a draft · 130 stopped with Ctrl-C · 143 with SIGTERM."""
+CHAT_EXITS = "Exit codes: 0 left · 1 a store failed · 2 wrong usage · 130 left with Ctrl-C · 143 with SIGTERM."
 
 app = typer.Typer(
     name="goalgraph",
@@ -26,13 +28,25 @@ app = typer.Typer(
 catalog_app = typer.Typer(name="catalog", help="See which actions there are.", no_args_is_help=True)
 app.add_typer(catalog_app)
 app.add_typer(runs_app)
+app.add_typer(skills_app)
 
 
 def main() -> None:
     """Run the command line."""
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # what it logs is in the error that we show
     logging.getLogger("goalgraph").addFilter(_tells_more)
+    logging.lastResort = _ToPeople(logging.WARNING)
     app()
+
+
+class _ToPeople(logging.Handler):
+    """Shows what is logged on the console for people, where no text acts on the terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record."""
+        from goalgraph.cli.console import people
+
+        people().print(self.format(record), markup=False, soft_wrap=True)
 
 
 def _tells_more(record: logging.LogRecord) -> bool:
@@ -86,12 +100,13 @@ def plan(  # noqa: PLR0913 - each is an option of the command line
     want: options.Wants = None,
     model: options.Model = None,
     base_url: options.BaseUrl = None,
+    skills: options.Skills = None,
     candidates: options.Candidates = 1,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="PLAN.json", help="Save the plan.")] = None,
     json: options.Json = False,
 ) -> None:
     """Draft a plan for a goal and show it; nothing is run."""
-    request = _request(goal, catalog, given, inputs, want, model, base_url, candidates)
+    request = _request(goal, catalog, given, inputs, want, model, base_url, candidates, skills=skills)
     do("planning", "plan", request=request, out=out, json=json)
 
 
@@ -107,6 +122,7 @@ def run(  # noqa: PLR0913 - each is an option of the command line
     want: options.Wants = None,
     model: options.Model = None,
     base_url: options.BaseUrl = None,
+    skills: options.Skills = None,
     candidates: options.Candidates = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show order, inputs and effects; call nothing.")] = False,
     run_drafts: Annotated[
@@ -119,8 +135,34 @@ def run(  # noqa: PLR0913 - each is an option of the command line
 ) -> None:
     """Run a plan, or draft one for a goal and run it."""
     place = place_of(data_dir, redis, archive)
-    request = _request(goal, catalog, given, inputs, want, model, base_url, candidates, place=place)
+    request = _request(goal, catalog, given, inputs, want, model, base_url, candidates, skills=skills, place=place)
     do("running", "run", request=request, dry_run=dry_run, run_drafts=run_drafts, json=json)
+
+
+@app.command(epilog=CHAT_EXITS)
+def chat(  # noqa: PLR0913 - each is an option of the command line
+    *,
+    catalog: options.Catalog = None,
+    session: options.Session = None,
+    review: options.Review = "always",
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    skills: options.Skills = None,
+    data_dir: options.DataDir = None,
+    redis: options.RedisUrl = None,
+    archive: options.ArchiveUrl = None,
+    user: options.User = "local",
+    org: options.Org = "local",
+    role: options.Roles = None,
+    json: Annotated[bool, typer.Option("--json", help="Write each turn to stdout, as JSON on a line.")] = False,
+) -> None:
+    """Talk: say what you want, see the plan, change it, run it; leave with Ctrl-D, and take it up again later.
+
+    From a pipe each line is a message.
+    """
+    where = where_of(data_dir, redis, archive, user, org, role)
+    request = _request("", catalog, None, None, None, model, base_url, skills=skills, place=where.place)
+    do("chatting", "chat", request=request, session=session, review=review, where=where, lines=json, json=False)
 
 
 @app.command(epilog=EXITS)
@@ -176,6 +218,24 @@ def catalog_search(
 ) -> None:
     """Find the actions that a goal may need."""
     do("actions", "search", goal=goal, catalog=catalog, count=count, json=json)
+
+
+@catalog_app.command("explain")
+def catalog_explain(
+    goal: Annotated[str, typer.Argument(metavar="GOAL", help="What is to be reached, in words.")],
+    *,
+    catalog: options.Catalog = None,
+    count: Annotated[
+        int, typer.Option("--count", "-n", metavar="N", min=1, help="At most so many; a draft is offered 25.")
+    ] = 25,
+    flow: Annotated[
+        list[str] | None, typer.Option("--flow", metavar="ID", help="Only this group, and actions of none.")
+    ] = None,
+    role: Annotated[list[str] | None, typer.Option("--role", metavar="NAME", help="A role of whoever asks.")] = None,
+    json: options.Json = False,
+) -> None:
+    """Show which actions are retrieved for a goal and why, and which are left out."""
+    do("explaining", "explain", goal=goal, catalog=catalog, count=count, flows=flow or (), roles=role or (), json=json)
 
 
 @app.command()
@@ -257,6 +317,7 @@ def _request(  # noqa: PLR0913 - each is an option of the command line
     base_url: str | None = None,
     candidates: int = 1,
     *,
+    skills: Path | None = None,
     place: Any = None,
 ) -> Any:
     from goalgraph.cli.place import Place
@@ -270,6 +331,7 @@ def _request(  # noqa: PLR0913 - each is an option of the command line
         wants=tuple(want or ()),
         model=model,
         base_url=base_url,
+        skills=skills,
         candidates=candidates,
         place=place or Place(),
     )

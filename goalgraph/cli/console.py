@@ -5,17 +5,18 @@ import json
 import os
 import re
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 from rich.text import Text
 
+from goalgraph.cli.exits import CommandError, Exit
 from goalgraph.live.terminal import PeopleConsole, people
 from goalgraph.live.words import UNSEEN, visible
 
-__all__ = ["PeopleConsole", "answer", "complain", "people", "stdout_kept_clean", "to_json", "visible"]
+__all__ = ["PeopleConsole", "answer", "complain", "lines_apart", "people", "stdout_kept_clean", "to_json", "visible"]
 STDOUT, STDERR = 1, 2
 
 
@@ -87,3 +88,31 @@ def answer(text: str | None) -> None:
         print(text, flush=True)  # noqa: T201 - stdout is what it is for
     except BrokenPipeError:
         sys.stdout = None  # the interpreter would try to flush it again at its end
+
+
+@contextmanager
+def lines_apart(wanted: bool) -> Generator[Callable[[Any], None]]:  # noqa: FBT001 - the one thing it is told
+    """Keep stdout for documents that are written while a command goes on, and send all else there to stderr.
+
+    Yields:
+        What writes a document on a line of stdout; where none are `wanted`, it does nothing.
+    """
+    if not wanted:
+        yield lambda _: None
+        return
+    with ExitStack() as exits:
+        try:
+            sys.stdout.flush()
+            apart = fcntl.fcntl(sys.stdout.fileno(), fcntl.F_DUPFD_CLOEXEC, STDERR + 1)
+            real = exits.enter_context(os.fdopen(apart, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors))
+        except (AttributeError, OSError, ValueError):  # there is none, as in a test, or it was closed
+            real = sys.stdout
+
+        def write(document: Any) -> None:
+            try:
+                print(to_json(document, indent=None), file=real, flush=True)
+            except (BrokenPipeError, ValueError):
+                raise CommandError("nobody reads what is written to stdout", Exit.FAILED) from None
+
+        exits.enter_context(stdout_kept_clean(wanted=True))
+        yield write

@@ -47,11 +47,28 @@ BaseUrl = Annotated[
     str | None,
     typer.Option("--base-url", metavar="URL", help="Its OpenAI-compatible server (else GOALGRAPH_BASE_URL)."),
 ]
+Skills = Annotated[
+    Path | None,
+    typer.Option(
+        "--skills",
+        metavar="DIR",
+        help="A folder of skills, as data to the model (else GOALGRAPH_SKILLS, .agents/skills).",
+    ),
+]
 Candidates = Annotated[
     int, typer.Option("--candidates", metavar="N", min=1, max=16, help="Plans to draft in parallel; the best is used.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout, and nothing else there.")]
 PlanFile = Annotated[str, typer.Argument(metavar="PLAN.json", help="The plan's file, or - for stdin.")]
+
+Session = Annotated[
+    str | None,
+    typer.Option("--session", metavar="ID", help="A conversation to take up or to begin; else the one of the user."),
+]
+Review = Annotated[
+    Literal["always", "effects", "never"],
+    typer.Option("--review", help="Plans that are shown before they run: all, those that change something, or none."),
+]
 
 DataDir = Annotated[
     Path | None,

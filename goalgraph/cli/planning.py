@@ -24,10 +24,10 @@ from planner.plan import CandidatePlan, estimate
 def plan(request: Request, out: Path | None) -> Ending:
     """Draft a plan and show it."""
     console, settings = people(), request.settings()
-    catalog, inputs = request.load_catalog(), request.inputs()
+    catalog, inputs, skills = request.load_catalog(), request.inputs(), request.load_skills(settings)
 
     async def draft() -> PlanResult:
-        async with opened(catalog, settings, runs=False) as planner:
+        async with opened(catalog, settings, runs=False, skills=skills) as planner:
             return await drafted(planner, request, inputs, console)
 
     planned = asyncio.run(draft())
@@ -51,7 +51,7 @@ async def drafted(planner: NodePlanner, request: Request, inputs: dict[str, Any]
     """Draft a plan, telling what the model does meanwhile."""
 
     def tell(event: PlanningEvent) -> None:
-        if (words := _words(event)) is not None:
+        if (words := event_words(event)) is not None:
             console.print(Text(words, style="dim"))
 
     return await planner.plan(
@@ -64,7 +64,7 @@ async def drafted(planner: NodePlanner, request: Request, inputs: dict[str, Any]
     )
 
 
-def _words(event: PlanningEvent) -> str | None:
+def event_words(event: PlanningEvent) -> str | None:
     """Say what a planning event is about, where that is of interest."""
     match event.phase:
         case "llm_request":
@@ -73,6 +73,8 @@ def _words(event: PlanningEvent) -> str | None:
             return f"no usable answer: {event.message}" if event.message else "the model answered"
         case "repair":
             return f"mended: {event.message}"
+        case "search":
+            return event.message
         case _:
             return None
 

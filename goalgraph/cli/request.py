@@ -13,10 +13,12 @@ from goalgraph.application import open_planner
 from goalgraph.cli.catalogs import load_catalog
 from goalgraph.cli.exits import CommandError
 from goalgraph.cli.place import Place, read_settings, told
+from goalgraph.cli.skills import skills_to_plan_by
 from goalgraph.settings import Settings, StorageSettings
 from planner.catalog import ActionCatalog
-from planner.context import RequestIdentity
+from planner.context import NodeContext, RequestIdentity
 from planner.node_planner import NodePlanner
+from skills import SkillRegistry
 
 RESOURCES: Mapping[str, Any] = {"folder": Path("goalgraph-demo")}
 """What an action receives from the command line: those of the demo write where `goalgraph demo` does."""
@@ -26,7 +28,7 @@ IDENTITY = RequestIdentity()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The options of `plan`, `run` and `check`."""
+    """The options of `plan`, `run`, `check` and `chat`."""
 
     subject: str
     """A goal, or a plan's file."""
@@ -36,6 +38,7 @@ class Request:
     wants: tuple[str, ...] = ()
     model: str | None = None
     base_url: str | None = None
+    skills: Path | None = None
     candidates: int = 1
     place: Place = field(default_factory=Place)
 
@@ -53,6 +56,10 @@ class Request:
             values[key.strip()] = read_value(value)
         return values
 
+    def load_skills(self, settings: Settings) -> SkillRegistry:
+        """Return the skills to plan by, and show what is wrong with them."""
+        return skills_to_plan_by(settings, self.skills)
+
     def settings(self) -> Settings:
         """Return the settings of the environment, with what the options say in their place; wants need no model."""
         if self.wants and self.model:
@@ -68,9 +75,15 @@ def without_model(settings: Settings) -> Settings:
 
 @asynccontextmanager
 async def opened(
-    catalog: ActionCatalog, settings: Settings, *, resources: Mapping[str, Any] = RESOURCES, runs: bool = True
+    catalog: ActionCatalog,
+    settings: Settings,
+    *,
+    resources: Mapping[str, Any] = RESOURCES,
+    runs: bool = True,
+    skills: SkillRegistry | None = None,
+    context: NodeContext | None = None,
 ) -> AsyncGenerator[NodePlanner]:
-    """Open a planner; one that runs nothing needs no stores.
+    """Open a planner; one that runs nothing needs no stores, and one that plans only what is known no skills.
 
     Raises:
         CommandError: the stores cannot be opened, or fail later.
@@ -78,7 +91,14 @@ async def opened(
     saver = None
     if not runs:
         saver, settings = InMemorySaver(), settings.model_copy(update={"storage": StorageSettings()})
-    opening = open_planner(catalog=catalog, settings=settings, resources=resources, checkpointer=saver)
+    opening = open_planner(
+        catalog=catalog,
+        settings=settings,
+        resources=resources,
+        checkpointer=saver,
+        context=context,
+        skills=SkillRegistry() if skills is None else skills,
+    )
     async with told(opening, settings) as planner:
         yield planner
 

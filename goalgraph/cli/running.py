@@ -39,7 +39,7 @@ def run(request: Request, dry_run: bool, run_drafts: bool) -> Ending:  # noqa: F
 
 def _run_file(request: Request, *, dry_run: bool) -> Ending:
     console, settings = people(), request.settings()
-    catalog, inputs = request.load_catalog(), request.inputs()
+    catalog, inputs, skills = request.load_catalog(), request.inputs(), request.load_skills(settings)
     decoded = read_plan(request.subject, settings.limits)
     plan = decoded.plan
     result = None if plan is None else validate(plan, catalog, inputs, identity=IDENTITY, limits=settings.limits)
@@ -51,7 +51,7 @@ def _run_file(request: Request, *, dry_run: bool) -> Ending:
         return Ending(code=code, document=findings(result, decoded.issues, plan))
 
     async def go() -> Ending:
-        async with opened(catalog, settings, runs=not dry_run) as planner:
+        async with opened(catalog, settings, runs=not dry_run, skills=skills) as planner:
             return await executed(planner, plan, inputs, console, place=request.place, dry_run=dry_run)
 
     return asyncio.run(go())
@@ -59,8 +59,8 @@ def _run_file(request: Request, *, dry_run: bool) -> Ending:
 
 async def _run_goal(request: Request, *, dry_run: bool, run_drafts: bool) -> Ending:
     console, settings = people(), request.settings()
-    catalog, inputs = request.load_catalog(), request.inputs()
-    async with opened(catalog, settings, runs=not dry_run) as planner:
+    catalog, inputs, skills = request.load_catalog(), request.inputs(), request.load_skills(settings)
+    async with opened(catalog, settings, runs=not dry_run, skills=skills) as planner:
         planned = await drafted(planner, request, inputs, console)
         show_planned(planned, request, settings, console)
         if planned.draft and not run_drafts and not dry_run:

@@ -53,6 +53,11 @@ class Where:
         """Who asks, for people."""
         return self.user if self.org == RequestIdentity.org_id else f"{self.user} of {self.org}"
 
+    def own(self, name: str) -> str:
+        """Return a name that others who use the same stores do not have; the local user's is the name itself."""
+        local = (self.user, self.org) == (RequestIdentity.user_id, RequestIdentity.org_id)
+        return name if local else f"{name}-{self.org}-{self.user}"
+
     @property
     def options(self) -> str:
         """How it is typed."""

@@ -46,6 +46,12 @@ def termination() -> Generator[Terminated]:
         signal.signal(signal.SIGTERM, before)
 
 
+def terminated() -> bool:
+    """Tell whether SIGTERM came."""
+    handler = signal.getsignal(signal.SIGTERM)
+    return isinstance(handler, Terminated) and handler.came
+
+
 @contextmanager
 def abandoned_when_stopped() -> Generator[None]:
     """End the process soon after what runs inside is cancelled: a thread that asks the archive cannot be stopped."""

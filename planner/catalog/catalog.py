@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.tools import BaseTool
 from langgraph.types import RetryPolicy
@@ -30,7 +30,11 @@ from planner.catalog.spec import (
     parse_ref,
 )
 from planner.catalog.values import Codec, Codecs
+from planner.context import RequestIdentity
 from planner.errors import DuplicateAction, RegistrationError, UnknownAction
+
+if TYPE_CHECKING:
+    from planner.catalog.explanation import Explanation
 
 NAME = re.compile(r"\w[\w.-]*\Z")
 KINDS: tuple[ActionKind, ...] = ("action", "flow")
@@ -216,12 +220,36 @@ class ActionCatalog:
         groups = None if flow_ids is None else set(flow_ids)
         return [found for found in self.view.producers.find(slot) if in_group(found.action, groups)]
 
-    def search(self, goal: str, k: int = 20, *, flow_ids: Sequence[str] | None = None) -> list[SearchHit]:
+    def search(
+        self,
+        goal: str,
+        k: int = 20,
+        *,
+        flow_ids: Sequence[str] | None = None,
+        identity: RequestIdentity | None = None,
+        exclude: Sequence[str] = (),
+    ) -> list[SearchHit]:
         """Return up to `k` actions that a goal may need, best first, then those that produce what these require.
 
-        An empty list means that nothing here fits the goal.
+        An empty list means that nothing here fits the goal; see `ActionSearch.find` for the options.
         """
-        return self.view.search.find(goal, k, flow_ids=flow_ids)
+        return self.view.search.find(goal, k, flow_ids=flow_ids, identity=identity, exclude=exclude)
+
+    def explain(
+        self,
+        goal: str,
+        k: int = 20,
+        *,
+        flow_ids: Sequence[str] | None = None,
+        identity: RequestIdentity | None = None,
+    ) -> "Explanation":
+        """Return what `search` finds for a goal and why, and what it leaves out.
+
+        Actions that `identity` may not call are named among what is left out, so this is for whoever keeps the catalog.
+        """
+        from planner.catalog.explanation import explain  # noqa: PLC0415 -- with it comes the index, 0.15 s to import
+
+        return explain(self.view.search, goal, k, flow_ids=flow_ids, identity=identity)
 
     @property
     def view(self) -> CatalogView:

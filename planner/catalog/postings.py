@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import bm25s  # pyright: ignore[reportMissingTypeStubs] -- it is untyped
 import numpy as np
@@ -12,17 +13,35 @@ Scores = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 FLOOR = 0.65
-"""What the best action has to score, in units of log(1 + actions), for a goal to be on topic by that alone.
+"""What the best action has to score, in units of log(1 + actions), when it shares two words with a goal,"""
+ALONE = 0.8
+"""and when it shares only one. Most remarks that no action serves share one word with some action, most goals more.
 
-With the two rules below, which are for short goals, none of 700 goals of Seal-Tools dev (4,076 actions) is refused, and
-70 % of remarks that no action serves are; `benchmarks/retrieval.py` measures both.
+Set on one half of Seal-Tools dev (4,076 actions) and of remarks, so that no goal of that half is refused; of the other
+half, 0.3 % of the goals are refused and 79 % of the remarks. `benchmarks/retrieval.py` measures both.
 """
-RARE = 0.02
-"""A goal is on topic as well when the name of the best has a word of it that at most this part of the actions have,"""
-COVERED = 0.8
-"""or when the best has two of its words, a rare one among them, and this part of all that the catalog knows."""
+COVERED = 0.6
+"""A best action with this part of all that the catalog knows of a goal, by rarity, is about it by `FLOOR` alone, and
+below that when it shares two words, or one that is in its name: a goal may be short."""
 FLOOR_FROM = 25
 """In catalogs smaller than this the rarity of words says little, so any word in common is enough."""
+
+Rule = Literal["floor", "name", "covered", "small", "below", "no_words"]
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """Whether a goal is about anything here."""
+
+    rule: Rule
+    """What let it pass (`floor`, `name`, `covered`, or `small`: too few actions to judge), or why it did not."""
+    best: float
+    """What the best action has for the goal or for a clause of it, in units of log(1 + actions), as `FLOOR` is."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is something to find."""
+        return self.rule not in ("below", "no_words")
 
 
 class Postings:
@@ -52,8 +71,16 @@ class Postings:
         ordered = found[np.lexsort((found, -scores[found]))]
         return [int(at) for at in ordered if scores[at] > 0]
 
-    def fused(self, parts: Sequence[Sequence[Sequence[str]]], allowed: Mask | None) -> Scores | None:
-        """Score every action for a goal: sentences of clauses of words. `None` when it is off topic."""
+    def having(self, word: str) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return the documents that have a word, each once, and what it adds to the score of each."""
+        at = self.vocabulary.get(word)
+        span = slice(0, 0) if at is None else slice(self.starts[at], self.starts[at + 1])
+        return self.rows[span], self.weights[span]
+
+    def fused(
+        self, parts: Sequence[Sequence[Sequence[str]]], allowed: Mask | None = None
+    ) -> tuple[Scores | None, Topic]:
+        """Score every action for a goal: sentences of clauses of words. No scores when it is off topic."""
         lists: list[NDArray[np.float64]] = []
         whole = np.zeros(self.size)
         for sentence in parts:
@@ -67,14 +94,15 @@ class Postings:
             lists = [scores * allowed for scores in lists]
             whole *= allowed
         best = max((float(scores.max()) for scores in lists), default=0.0)
-        if best <= 0 or not self._on_topic(parts, whole, max(best, float(whole.max()))):
-            return None
+        topic = self._topic(parts, whole, max(best, float(whole.max())))
+        if not topic.passed:
+            return None, topic
         fused = _sharpened(whole, float(whole.max())) if len(lists) > 1 else whole / whole.max()
         for scores in lists if len(lists) > 1 else ():
             top = float(scores.max())
             if top > 0:
                 fused += _sharpened(scores, top) * (top / best)
-        return fused
+        return fused, topic
 
     def _add(self, words: Sequence[str]) -> Scores | None:
         ids = [found for word in words if (found := self.vocabulary.get(word)) is not None]
@@ -85,27 +113,37 @@ class Postings:
         weights = np.concatenate([self.weights[span] for span in spans])
         return np.bincount(rows, weights, self.size).astype(np.float64, copy=False)
 
-    def _on_topic(self, parts: Sequence[Sequence[Sequence[str]]], whole: Scores, best: float) -> bool:
-        if self.size < FLOOR_FROM or best >= FLOOR * math.log1p(self.size):
-            return True
-        top = int(whole.argmax())
-        had: list[float] = []
-        total = 0.0
-        rare = False
+    def _topic(self, parts: Sequence[Sequence[Sequence[str]]], whole: Scores, best: float) -> Topic:
+        unit = math.log1p(self.size)
+        if best <= 0:
+            return Topic("no_words", 0.0)
+        if self.size < FLOOR_FROM:
+            return Topic("small", best / unit)
+        if best >= ALONE * unit:
+            return Topic("floor", best / unit)
+        return Topic(self._weak(parts, int(whole.argmax()), above_floor=best >= FLOOR * unit), best / unit)
+
+    def _weak(self, parts: Sequence[Sequence[Sequence[str]]], top: int, *, above_floor: bool) -> Rule:
+        """Judge a goal by the words that its best action `top` shares with it."""
+        shared = known = 0.0
+        words = 0
+        named = False
         for word in {word for sentence in parts for clause in sentence for word in clause}:
-            at = self.vocabulary.get(word)
-            if at is None:
+            rows, _ = self.having(word)
+            if not len(rows):
                 continue  # a name or a number, most likely: what the action is to be called with
-            rows = self.rows[self.starts[at] : self.starts[at + 1]]
             rarity = math.log1p((self.size - len(rows) + 0.5) / (len(rows) + 0.5))
-            total += rarity
+            known += rarity
             if (rows == top).any():
-                had.append(rarity)
-                if len(rows) <= max(3, RARE * self.size):
-                    rare = True
-                    if word in self.names[top]:
-                        return True
-        return rare and len(had) > 1 and sum(had) >= COVERED * total
+                shared += rarity
+                words += 1
+                named = named or word in self.names[top]
+        covered = shared >= COVERED * known
+        if above_floor and (covered or words > 1):
+            return "floor"
+        if not covered:
+            return "below"
+        return "name" if named else "covered" if words > 1 else "below"
 
 
 def _sharpened(scores: Scores, top: float) -> Scores:

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING
 from planner.catalog.producers import ProducerIndex
 from planner.catalog.spec import ActionSpec
 from planner.catalog.words import goal_parts, split_name, tokens
+from planner.context import RequestIdentity
 
 if TYPE_CHECKING:
     from planner.catalog.postings import Mask, Postings, Scores
 
+ALL_ACTIONS = 50
+"""A draft that may use no more than this is offered all of them, without a search: the prompt stays the same for every
+goal, and a provider's cache keeps it (planning.md 4.3)."""
+RETRIEVED = 25
+"""Of more, a draft is offered so many by the words of its goal."""
 MAX_PRODUCERS = 10
 """Actions that are added behind the hits because they produce what these require."""
 PRODUCERS_PER_INPUT = 2
@@ -34,38 +40,74 @@ class ActionSearch:
     def __init__(self, specs: Sequence[ActionSpec], producers: ProducerIndex) -> None:
         self.specs = specs
         self.producers = producers
-        self._index = _index(specs) if specs else None
+        self.index = _index(specs) if specs else None
         self._names = {spec.name.lower(): at for at, spec in enumerate(specs)}
-        self._positions = {spec.ref: at for at, spec in enumerate(specs)}
+        self._positions = {key: at for at, spec in enumerate(specs) for key in (spec.name, spec.ref)}
+        self._guarded = [at for at, spec in enumerate(specs) if spec.policy.roles]
         self._groups: dict[str | None, list[int]] = {}
         for at, spec in enumerate(specs):
             self._groups.setdefault(spec.flow_id, []).append(at)
         self._feeds: dict[int, list[tuple[str, list[int]]]] = {}
 
-    def find(self, goal: str, k: int, *, flow_ids: Sequence[str] | None = None) -> list[SearchHit]:
+    def find(
+        self,
+        goal: str,
+        k: int,
+        *,
+        flow_ids: Sequence[str] | None = None,
+        identity: RequestIdentity | None = None,
+        exclude: Sequence[str] = (),
+    ) -> list[SearchHit]:
         """Return up to `k` actions by words, best first, then up to ten producers of what they require.
 
         Actions that the goal names come first. An empty list means that nothing here is about the goal.
+
+        Args:
+            goal: In words.
+            k: How many, without the producers.
+            flow_ids: Only these groups and what belongs to none; `None` for all.
+            identity: Whose roles decide what is found; `None` finds what anybody may call.
+            exclude: Names and references of what is not to be found.
         """
-        if self._index is None or k < 1:
+        if self.index is None or k < 1:
             return []
-        allowed = None
-        if flow_ids is not None:
-            allowed = self._index.mask(at for group in (None, *flow_ids) for at in self._groups.get(group, ()))
-        named = [at for at in self._named(goal) if allowed is None or allowed[at]]
-        scores = self._index.fused(goal_parts(goal), allowed)
+        allowed = self.allowed(self.index, flow_ids, identity, exclude)
+        named = [at for at in self.named(goal) if allowed is None or allowed[at]]
+        scores, _ = self.index.fused(goal_parts(goal), allowed)
         if scores is None and not named:
             return []
         best = named[:k]
         if scores is not None:
-            best += [at for at in self._index.top(scores, k) if at not in named][: k - len(best)]
+            best += [at for at in self.index.top(scores, k) if at not in named][: k - len(best)]
         hits = [
             SearchHit(self.specs[at], 0.0 if scores is None else float(scores[at]), "named" if at in named else "words")
             for at in best
         ]
         return hits + self._producers_of(best, scores, allowed)
 
-    def _named(self, goal: str) -> list[int]:
+    def allowed(
+        self,
+        index: "Postings",
+        flow_ids: Sequence[str] | None,
+        identity: RequestIdentity | None,
+        exclude: Sequence[str] = (),
+    ) -> "Mask | None":
+        """Mark the actions that may be found; `None` when all of them may."""
+        barred = [at for name in exclude if (at := self._positions.get(name)) is not None]
+        if identity is not None:
+            barred += [at for at in self._guarded if not self.specs[at].allows(identity)]
+        if flow_ids is None and not barred:
+            return None
+        groups = self._groups if flow_ids is None else (None, *flow_ids)
+        mask = index.mask(at for group in groups for at in self._groups.get(group, ()))
+        mask[barred] = False
+        return mask
+
+    def position(self, spec: ActionSpec) -> int:
+        """Return where an action of this catalog version stands in the index."""
+        return self._positions[spec.ref]
+
+    def named(self, goal: str) -> list[int]:
         """Return the actions that a goal names literally; a plain word is a name only where it stands in quotes."""
         found: dict[int, None] = {}
         for match in _NAME.finditer(goal):

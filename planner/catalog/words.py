@@ -1,6 +1,7 @@
 """From text to the words that are compared: names are split, endings cut, scripts without spaces taken in pairs."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, cast
 
@@ -45,13 +46,17 @@ def split_name(name: str) -> str:
 
 def tokens(text: str) -> list[str]:
     """Return the words of `text` that carry meaning, without their endings, in their order."""
-    found: list[str] = []
+    return [token for token, _ in spelled(text)]
+
+
+def spelled(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each token of `text` with the word as it is written there."""
     for word in _WORD.findall(text):
         if len(word) > 1 and _SPACELESS.match(word):
-            found.extend(word[at : at + 2] for at in range(len(word) - 1))
+            for at in range(len(word) - 1):
+                yield word[at : at + 2], word[at : at + 2]
         elif (token := token_of(word)) is not None:
-            found.append(token)
-    return found
+            yield token, word
 
 
 def clauses(goal: str, least: int = 2) -> list[str]:
@@ -69,11 +74,16 @@ def clauses(goal: str, least: int = 2) -> list[str]:
 
 def goal_parts(goal: str) -> list[list[list[str]]]:
     """Split a goal into sentences of clauses of words."""
-    parts: list[list[list[str]]] = []
+    return [[[token for token, _ in clause] for clause in sentence] for sentence in spelled_parts(goal)]
+
+
+def spelled_parts(goal: str) -> list[list[list[tuple[str, str]]]]:
+    """Split a goal as `goal_parts` does, each word with how it is written there."""
+    parts: list[list[list[tuple[str, str]]]] = []
     for sentence in _SENTENCE.split(goal, MAX_SENTENCES):
-        found: list[list[str]] = []
+        found: list[list[tuple[str, str]]] = []
         for clause in _CLAUSE.split(sentence, MAX_CLAUSES):
-            words = tokens(split_name(clause))
+            words = list(spelled(split_name(clause)))
             if found and len(words) < MIN_WORDS:
                 found[-1] += words
             elif words:

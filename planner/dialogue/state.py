@@ -8,7 +8,7 @@ from planner.context import RequestIdentity
 from planner.plan import CandidatePlan
 
 VERSION = 1
-"""Of the stored form; changing it needs a migration in `memory.py`."""
+"""Of the stored form; changing it needs a migration in `stored.py`."""
 
 QuestionKind = Literal["inputs", "plan", "confirm", "run"]
 """Values that a plan lacks; whether to run a plan; whether to do a quick action; what a run asks a person."""
@@ -17,7 +17,7 @@ QuestionKind = Literal["inputs", "plan", "confirm", "run"]
 class PendingQuestion(BaseModel):
     """What the user was asked; the next message is taken for the answer, unless it says otherwise."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: QuestionKind
     text: str
@@ -42,7 +42,7 @@ class PendingQuestion(BaseModel):
 class Artifact(BaseModel):
     """What a run gave, for later turns."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     run_id: str
     goal: str
@@ -52,6 +52,8 @@ class Artifact(BaseModel):
 
 class SessionState(BaseModel):
     """What the next turn has to know; `last_flow_ids` is aethergraph's."""
+
+    model_config = ConfigDict(extra="forbid")
 
     last_flow_ids: list[str] | None = None
     session_id: str = ""
@@ -65,8 +67,8 @@ class SessionState(BaseModel):
     """Newest last."""
     values: dict[str, Any] = Field(default_factory=dict[str, Any])
     """Outputs of earlier runs by name, which a plan may bind; plain, small, and no secrets."""
-    messages: int = 0
+    messages: int = Field(default=0, ge=0)
     """How many messages there have been."""
     summary: str = ""
     """Of the first `summarised` messages; the messages themselves stay in storage."""
-    summarised: int = 0
+    summarised: int = Field(default=0, ge=0)

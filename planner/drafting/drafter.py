@@ -6,24 +6,36 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from planner.catalog import ActionCatalog, ActionSpec
+from planner.drafting.examples import ExampleIndex, actions_of
+from planner.drafting.guidance import Applicable, SkillReader, applicable, guide
 from planner.drafting.insertion import insert_producers
 from planner.drafting.language_model import Completion, LanguageModel, Schema, Usage, completion_of, is_permanent
 from planner.drafting.offer import Offer
-from planner.drafting.prompts import Round, messages
+from planner.drafting.prompts import Guidance, Round, messages
 from planner.drafting.ranking import rank
 from planner.drafting.request import Candidate, PlanningContext, PlanResult
+from planner.drafting.restating import can_restate, restate
+from planner.drafting.signatures import one_line
 from planner.drafting.typed_search import TypedSearch
-from planner.drafting.wire import from_wire
+from planner.drafting.wire import asked_skills, from_wire
 from planner.drafting.wire_schema import plan_schema
 from planner.errors import ModelError, ModelRefused, ModelTruncated, ModelUnavailable
 from planner.events import PlanningEvent, PlanningEventCallback, PlanningPhase, emit
 from planner.limits import Limits
 from planner.plan import CandidatePlan, Patch, ValidationIssue, ValidationResult, estimate, repair, validate
+from planner.plan.issues import IssueKind
 from planner.plan.reading.decode import Decoded, decode_plan
-from skills import SkillRegistry
+from skills import Problem, SkillRegistry, UnknownSkill
 
 LONG_ANSWER = 4_000
 """Characters; a longer one is decoded in a thread, since broken text can take seconds to mend."""
+
+
+NEEDS_MODEL = (
+    "a language model is needed to change a plan in words, and there is none; edit the plan itself, or name a model"
+)
+
+NO_MORE_SKILLS = "No more skills are shown for this plan; make it from what you have."
 
 
 class Drafter:
@@ -47,21 +59,35 @@ class Drafter:
         self.llm = llm
         self.limits = limits or Limits()
         self.skills = SkillRegistry() if skills is None else skills
-        self._schemas: dict[tuple[int, tuple[str, ...]], Schema] = {}
+        self.examples = ExampleIndex(catalog, self.skills, self.limits)
+        self._schemas: dict[tuple[int, ...], tuple[tuple[ActionSpec, ...], Schema]] = {}
 
     async def draft(self, context: PlanningContext, on_event: PlanningEventCallback | None = None) -> PlanResult:
         """Draft plans for `context`; a model that fails gives a result that says so, not an exception."""
-        work = _Draft(self, context, on_event)
-        return await (work.without_model() if self.llm is None else work.with_model(self.llm))
+        try:
+            skills = applicable(self.skills, context)
+        except UnknownSkill as error:
+            return await _Draft(self, context, on_event).refuse("unknown_skill", "skills", str(error))
+        work = _Draft(self, skills.prefer(context), on_event, skills)
+        if self.llm is not None:
+            return await work.with_model(self.llm)
+        if context.revises is not None:
+            return await work.refuse("model_unavailable", "change", NEEDS_MODEL)
+        return await work.without_model()
 
-    def schema(self, specs: Sequence[ActionSpec]) -> Schema:
+    def skill_problems(self) -> list[Problem]:
+        """Return what is wrong with the skills: with their files, then with their worked examples. Reads examples."""
+        return [*self.skills.problems, *self.examples.problems()]
+
+    def schema(self, specs: Sequence[ActionSpec], *, skills: bool = False) -> Schema:
         """Return the wire schema for `specs`, the same object each time: a provider compiles each new one slowly."""
-        key = (self.catalog.version, tuple(spec.ref for spec in specs))
+        key = (skills, *map(id, specs))  # not their references: a draft may still be under way when one is replaced
         if key not in self._schemas:
             if len(self._schemas) >= 32:
                 self._schemas.pop(next(iter(self._schemas)))
-            self._schemas[key] = plan_schema(specs)
-        return self._schemas[key]
+            schema = plan_schema(specs, skills=skills)
+            self._schemas[key] = (tuple(specs), schema)  # kept with it, so that no other gets their ids
+        return self._schemas[key][1]
 
 
 @dataclass(slots=True)
@@ -79,15 +105,31 @@ class _Attempt:
 
 
 @dataclass(slots=True)
+class _Line:
+    """One of several candidates, and what it has been told so far."""
+
+    number: int
+    reader: SkillReader
+    last: Round | None = None
+
+
+@dataclass(slots=True)
 class _Draft:
     """One draft: what was asked for, and what happened so far."""
 
     drafter: Drafter
     context: PlanningContext
     on_event: PlanningEventCallback | None
+    skills: Applicable = field(default_factory=Applicable)
+    guidance: Guidance = field(default_factory=Guidance)
     usage: Usage = field(default_factory=Usage)
     events: list[PlanningEvent] = field(default_factory=list[PlanningEvent])
     attempts: list[_Attempt] = field(default_factory=list[_Attempt])
+
+    async def refuse(self, kind: IssueKind, place: str, message: str) -> PlanResult:
+        """Draft nothing, and say why."""
+        await self._tell("start", -1, message=self.context.goal)
+        return await self._finish(ValidationResult.of([ValidationIssue(kind, "", place, message)]))
 
     async def without_model(self) -> PlanResult:
         """Plan by types, or draft from words."""
@@ -101,8 +143,9 @@ class _Draft:
         """Draft all candidates at the same time and rank what they came to."""
         await self._tell("start", -1, message=self.context.goal)
         offer = await asyncio.to_thread(Offer, self.drafter.catalog, self.context)
-        if not offer.first:
-            return await self._finish(_nothing_to_offer(offer))
+        if offer.silent and (nothing := await self._restate(llm, offer)) is not None:
+            return await self._finish(nothing)
+        self.guidance = await asyncio.to_thread(self._guide, offer)
         count = max(1, self.context.candidates)
         if count == 1:
             await self._candidate(llm, offer, 0)
@@ -112,26 +155,63 @@ class _Draft:
                     group.create_task(self._candidate(llm, offer, number))
         return await self._finish(None)
 
+    def _guide(self, offer: Offer) -> Guidance:
+        """Choose worked examples, offer what they call, and write down what skills say. Reads folders of skills."""
+        skills, goal = self.skills, self.context.goal
+        examples = self.drafter.examples.choose(goal, skills.by_id, offer.allowed)
+        offer.include(actions_of(examples))
+        return guide(self.drafter.skills, skills, goal, examples)
+
+    async def _restate(self, llm: LanguageModel, offer: Offer) -> ValidationResult | None:
+        """Search again with the goal in the words of the catalog; return why there is still nothing to offer."""
+        if can_restate(offer.query) and offer.allowed and not self._spent():
+            restated = await restate(llm, offer.query, list(offer.allowed.values()), self.drafter.skills)
+            self.usage += restated.completion.usage
+            await asyncio.to_thread(offer.look_for, restated.phrases)
+            told = f"no action has the words of the goal; searched for {restated}: {len(offer.first)} actions"
+            await self._tell("search", -1, message=told, raw_llm_output=restated.completion.text or None)
+            if isinstance(restated.error, ModelUnavailable):
+                return _failed(restated.error, restated.completion).validation
+        return None if offer.first else _nothing_to_offer(offer)
+
     async def _candidate(self, llm: LanguageModel, offer: Offer, number: int) -> None:
-        last: Round | None = None
+        line = _Line(number, SkillReader(self.skills))
         for iteration in range(self.context.max_iter):
             if self._spent():
                 await self._tell("llm_response", iteration, number, message=f"not asked: {self._budget_text()}")
                 return
-            attempt = await self._attempt(llm, offer, number, iteration, last)
+            attempt = await self._attempt(llm, offer, line, iteration)
             self.attempts.append(attempt)
-            if attempt.accepted or attempt.final:
+            if attempt.accepted or attempt.final or iteration + 1 == self.context.max_iter:
                 return
-            last = _next_round(attempt, offer, last)
+            if attempt.plan is not None and (told := offer.widen(attempt.plan, attempt.validation)):
+                await self._tell("search", iteration, number, message=told)
+            line.last = _next_round(attempt, offer, line.last)
 
-    async def _attempt(
-        self, llm: LanguageModel, offer: Offer, number: int, iteration: int, last: Round | None
-    ) -> _Attempt:
-        """Ask once, and judge the answer."""
-        prompt = messages(self.context, offer.first, last, number=number)
+    async def _attempt(self, llm: LanguageModel, offer: Offer, line: _Line, iteration: int) -> _Attempt:
+        """Ask, and judge the answer; a model that wants to read skills first is shown them and asked again."""
+        while True:
+            answer = await self._ask(llm, offer, line, iteration)
+            if isinstance(answer, _Attempt):
+                return answer
+            asked, planned = await self._asked(answer)
+            wanted = line.reader.wanted(asked, planned=planned)
+            said = f"asked for skill {one_line(', '.join(wanted))}" if wanted else None
+            await self._tell("llm_response", iteration, line.number, message=said, raw_llm_output=answer.text)
+            if not wanted or self._spent():
+                problem = NO_MORE_SKILLS if asked and line.reader.exhausted else ""
+                return await self._judge(answer, offer, line.number, iteration, problem)
+            await asyncio.to_thread(line.reader.read, wanted)
+
+    async def _ask(self, llm: LanguageModel, offer: Offer, line: _Line, iteration: int) -> Completion | _Attempt:
+        """Call the model once; a call that failed is an attempt already."""
+        number, guidance = line.number, self.guidance
+        prompt = messages(
+            self.context, offer.first, line.last, number=number, guidance=guidance, readings=line.reader.readings
+        )
         await self._tell("llm_request", iteration, number, message=f"{len(offer.specs)} actions")
         try:
-            completion = await llm.complete(prompt, self.drafter.schema(offer.specs))
+            completion = await llm.complete(prompt, self.drafter.schema(offer.specs, skills=guidance.can_ask))
         except ModelError as error:
             written = completion_of(error) or Completion(text="", usage=Usage(calls=1))
             self.usage += written.usage
@@ -141,8 +221,19 @@ class _Draft:
                 return _failed(error, written)
             return await self._judge(written, offer, number, iteration, str(error))
         self.usage += completion.usage
-        await self._tell("llm_response", iteration, number, raw_llm_output=completion.text)
-        return await self._judge(completion, offer, number, iteration)
+        return completion
+
+    async def _asked(self, completion: Completion) -> tuple[list[str], bool]:
+        """Return the skills that an answer names, and whether there are steps beside them."""
+        if not self.guidance.can_ask:
+            return [], True
+        limits = self.drafter.limits
+        parsed: Any = completion.parsed
+        if isinstance(parsed, Mapping):
+            return asked_skills(cast("Mapping[str, Any]", parsed), limits)
+        if len(completion.text) <= LONG_ANSWER:
+            return asked_skills(completion.text, limits)
+        return await asyncio.to_thread(asked_skills, completion.text, limits)
 
     async def _judge(
         self, completion: Completion, offer: Offer, number: int, iteration: int, problem: str = ""
@@ -259,7 +350,6 @@ def _next_round(attempt: _Attempt, offer: Offer, last: Round | None) -> Round | 
         return last
     producers: Mapping[str, Any] = {}
     if attempt.plan is not None:
-        offer.widen(attempt.plan, attempt.validation)
         producers = offer.producers(attempt.plan, attempt.validation)
     return Round(
         answer=attempt.answer,

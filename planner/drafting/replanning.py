@@ -21,11 +21,10 @@ from planner.plan import After, CandidatePlan, PlanStep, Reference, Template, pa
 from planner.plan.bindings import references_in, write_text
 from planner.plan.graph import step_references
 from planner.plan.replanning import ReplanRequest, stronger
+from skills import instruction
 
-INSTRUCTION = """\
-A plan was carried out in part, and then a step failed. Memory has what failed, and the plan.
-Plan only what is left to do. What has been done is not done again: its outputs are among the keys, given when the
-plan runs. Reach the same outputs. Do not repeat the call that failed with the same inputs; find another way."""
+REPLANNING = "replanning"
+"""The skill that says how."""
 
 SHOWN_PRODUCERS = 5
 """Of each output of the step that failed."""
@@ -46,7 +45,8 @@ class DraftReplanner:
         """Return the steps that are still to be done, or `None` when no way was found."""
         situation = _Situation.of(request)
         if self.drafter.llm is not None:
-            context = situation.context(_goal(request), instruction=INSTRUCTION, exclude_actions=situation.strong)
+            told = instruction(self.drafter.skills, REPLANNING)
+            context = situation.context(_goal(request), instruction=told, exclude_actions=situation.strong)
             result = await self.drafter.draft(context)
             return None if result.plan is None else situation.tail(result.plan)
         search = TypedSearch(request.catalog, self.drafter.limits)

@@ -45,14 +45,14 @@ def action_text(spec: ActionSpec) -> str:
     inputs = ", ".join(_slot_text(slot) for slot in spec.inputs)
     outputs = ", ".join(f"{name_text(slot.name)}: {slot_type(slot)}" for slot in spec.outputs)
     effect = "" if spec.policy.effect == "read" else f" [{spec.policy.effect}]"
-    about = f"  # {_one_line(spec.description)}" if spec.description else ""
-    notes = [f"    # {name_text(slot.name)}: {_one_line(slot.description)}" for slot in spec.inputs if slot.description]
+    about = f"  # {one_line(spec.description)}" if spec.description else ""
+    notes = [f"    # {name_text(slot.name)}: {one_line(slot.description)}" for slot in spec.inputs if slot.description]
     return "\n".join([f"{name_text(spec.name)}({inputs}) -> {{{outputs}}}{effect}{about}", *notes])
 
 
 def slot_type(slot: Slot) -> str:
     """Write the type of a slot, with its meaning where it has one."""
-    return f"{type_text(slot.schema)} <{_one_line(slot.semantic)}>" if slot.semantic else type_text(slot.schema)
+    return f"{type_text(slot.schema)} <{one_line(slot.semantic)}>" if slot.semantic else type_text(slot.schema)
 
 
 def name_text(name: str) -> str:
@@ -130,6 +130,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str).replace("<", "\\u003c")
 
 
-def _one_line(text: str) -> str:
-    line = " ".join(text.split()).translate(_DEFUSED)
-    return line if len(line) <= MAX_TEXT else f"{line[: MAX_TEXT - 1]}…"
+def one_line(text: str, most: int = MAX_TEXT) -> str:
+    """Write what somebody else wrote on one line that opens no heading and no mark, cut after `most` characters."""
+    line = " ".join(text[: 10 * most].split()).translate(_DEFUSED)
+    return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from planner.catalog import ActionCatalog, ActionSpec, Slot, as_slot
+from planner.catalog import ActionCatalog, ActionSpec, SearchHit, Slot, as_slot
 from planner.catalog.catalog import in_group
 from planner.catalog.words import clauses
 from planner.drafting.assemble import Assembly
@@ -69,14 +69,12 @@ class TypedSearch:
 
     def _from_words(self, context: PlanningContext) -> CandidatePlan:
         """Take the best action for each part of the goal, in its order, and link what fits by name and type."""
-        allowed = allowed_by(context)
         parts = clauses(context.goal)
-        hits = self.catalog.search(context.goal, 2 * len(parts) + 8, flow_ids=context.flow_ids)
-        likely = {hit.action.ref for hit in hits}
+        likely = {hit.action.ref for hit in self._search(context.goal, 2 * len(parts) + 8, context)}
         chosen: dict[str, ActionSpec] = {}
         for part in parts if likely else ():
-            found = self.catalog.search(part, 5, flow_ids=context.flow_ids)
-            best = next((hit.action for hit in found if hit.action.ref in likely and allowed(hit.action)), None)
+            found = self._search(part, 5, context)
+            best = next((hit.action for hit in found if hit.action.ref in likely), None)
             if best is not None:
                 chosen[best.ref] = best
         assembly = self._assembly(context, sources_of(context))
@@ -85,6 +83,11 @@ class TypedSearch:
             step_id = self._link(assembly, spec, Sources(reversed(given)))
             given += [Source(Reference(step_id, (slot.name,)), slot) for slot in spec.outputs]
         return CandidatePlan(steps=tuple(assembly.steps), goal=context.goal)
+
+    def _search(self, words: str, count: int, context: PlanningContext) -> list[SearchHit]:
+        return self.catalog.search(
+            words, count, flow_ids=context.flow_ids, identity=context.identity, exclude=context.exclude_actions
+        )
 
     def _link(self, assembly: Assembly, spec: ActionSpec, given: Sources) -> str:
         inputs: dict[str, Any] = {}

@@ -21,6 +21,15 @@ Object = dict[str, Any]
 
 CONTROLS = ("for_each", "when", "after", "optional")
 
+SKILLS = "skills"
+"""Beside a plan: what a model wants to read first. It is no part of the plan."""
+
+MAX_ASKED = 5
+"""Skills and files that one answer may ask for."""
+
+MAX_NAME = 500
+"""Characters of each."""
+
 
 def from_wire(data: Mapping[str, Any], find: Callable[[str], ActionSpec | None], limits: Limits) -> Object:
     """Return the JSON of a plan for what a model wrote, in either form; never raises for any JSON.
@@ -32,15 +41,29 @@ def from_wire(data: Mapping[str, Any], find: Callable[[str], ActionSpec | None],
     """
     steps = cast("Sequence[Any]", data.get("steps", ()))
     if not _is_wire(data, steps):
-        return dict(data)
+        return {key: value for key, value in data.items() if key != SKILLS}
     reader = _Reader(find, limits, _step_ids(steps))
-    plan = {key: value for key, value in data.items() if key not in ("steps", "outputs", "assumptions")}
+    plan = {key: value for key, value in data.items() if key not in ("steps", "outputs", "assumptions", SKILLS)}
     plan["steps"] = [reader.step(cast("Object", step)) if isinstance(step, dict) else step for step in steps]
     if data.get("outputs"):
         plan["outputs"] = reader.outputs(data["outputs"])
     if data.get("assumptions") and not plan.get("extras"):
         plan["extras"] = {"assumptions": data["assumptions"]}
     return plan
+
+
+def asked_skills(answer: str | Mapping[str, Any], limits: Limits) -> tuple[list[str], bool]:
+    """Return the skills that an answer names, and whether there are steps beside them."""
+    value: Any = answer
+    if isinstance(answer, str):
+        if f'"{SKILLS}"' not in answer:
+            return [], True
+        value = read_json(answer, limits, lambda read: isinstance(read, dict) and SKILLS in read).value
+    data = dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else Object()
+    given = data.get(SKILLS)
+    names = cast("list[Any]", given) if isinstance(given, list) else [given]
+    asked = dict.fromkeys(_shown(name) for name in names[: 10 * MAX_ASKED] if isinstance(name, str) and name)
+    return list(asked)[:MAX_ASKED], bool(data.get("steps"))
 
 
 def to_wire(plan: CandidatePlan) -> Object:
@@ -53,6 +76,11 @@ def to_wire(plan: CandidatePlan) -> Object:
             for name, value in plan.outputs.items()
         ],
     }
+
+
+def _shown(name: str) -> str:
+    """Cut a name that goes into the next prompt, which cannot hold lone surrogates."""
+    return name[:MAX_NAME].encode("utf-8", "replace").decode()
 
 
 def _is_wire(data: Mapping[str, Any], steps: Sequence[Any]) -> bool:

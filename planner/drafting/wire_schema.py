@@ -36,16 +36,19 @@ JSON: dict[str, Any] = {"$ref": "#/$defs/json"}
 OPERATORS = ["eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "exists", "truthy"]
 
 
-def plan_schema(specs: Sequence[ActionSpec]) -> Schema:
-    """Return the schema for plans over `specs`: tight up to 25 actions, else flat."""
+def plan_schema(specs: Sequence[ActionSpec], *, skills: bool = False) -> Schema:
+    """Return the schema for plans over `specs`: tight up to 25 actions, else flat.
+
+    With `skills`, an answer can name those that it wants to read before it plans.
+    """
     if len(specs) <= TIGHT_ACTIONS:
-        schema = tight_schema(specs)
+        schema = tight_schema(specs, skills=skills)
         if _within_limits(schema):
             return Schema(name="plan", schema=schema)
-    return Schema(name="plan", schema=flat_schema(specs))
+    return Schema(name="plan", schema=flat_schema(specs, skills=skills))
 
 
-def tight_schema(specs: Sequence[ActionSpec]) -> dict[str, Any]:
+def tight_schema(specs: Sequence[ActionSpec], *, skills: bool = False) -> dict[str, Any]:
     """One branch for each action, so that no other action and no other input can be written."""
     shared: dict[str, dict[str, Any]] = {}
     inputs = _share([{slot.name: _input(slot) for slot in spec.inputs} for spec in specs], shared)
@@ -58,10 +61,10 @@ def tight_schema(specs: Sequence[ActionSpec]) -> dict[str, Any]:
         })
         for spec, given in zip(specs, inputs, strict=True)
     ]  # fmt: skip
-    return _plan(either(branches), shared)
+    return _plan(either(branches), shared, skills=skills)
 
 
-def flat_schema(specs: Sequence[ActionSpec]) -> dict[str, Any]:
+def flat_schema(specs: Sequence[ActionSpec], *, skills: bool = False) -> dict[str, Any]:
     """One shape for all actions; which inputs each takes is left to validation."""
     names = [spec.name for spec in specs]
     known = len(names) <= MAX_ENUM_VALUES and sum(map(len, names)) <= 15_000
@@ -72,7 +75,7 @@ def flat_schema(specs: Sequence[ActionSpec]) -> dict[str, Any]:
         "inputs": {"type": "array", "items": closed({"name": {"type": "string"}, "value": value})},
         "control": {"$ref": "#/$defs/control"},
     })  # fmt: skip
-    return _plan(step)
+    return _plan(step, {}, skills=skills)
 
 
 def value_schema(slots: Mapping[str, Slot]) -> Schema:
@@ -97,13 +100,15 @@ def _share(inputs: list[dict[str, Any]], shared: dict[str, dict[str, Any]]) -> l
     return [{name: refer(schema) for name, schema in given.items()} for given in inputs]
 
 
-def _plan(step: dict[str, Any], shared: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
+def _plan(step: dict[str, Any], shared: dict[str, dict[str, Any]], *, skills: bool) -> dict[str, Any]:
+    asked = {"skills": either([{"type": "array", "items": SCALARS["string"]}, NULL])} if skills else {}
     root = closed({
+        **asked,
         "assumptions": {"type": "array", "items": {"type": "string"}},
         "steps": {"type": "array", "items": step},
         "outputs": {"type": "array", "items": closed({"name": {"type": "string"}, "ref": {"type": "string"}})},
     })  # fmt: skip
-    return {**root, "$defs": {**_DEFINITIONS, **(shared or {})}}
+    return {**root, "$defs": {**_DEFINITIONS, **shared}}
 
 
 def closed(properties: dict[str, Any]) -> dict[str, Any]:

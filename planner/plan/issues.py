@@ -8,7 +8,7 @@ IssueKind = Literal[
     "unknown_action", "action_mismatch", "duplicate_step", "reserved_step_id", "empty_plan", "unknown_step",
     "unknown_output", "cycle", "missing_input", "unknown_input", "type_mismatch", "invalid_literal", "invalid_step_id",
     "forbidden_action", "over_budget", "unused_step", "point_of_no_return", "undecodable",
-    "model_unavailable",
+    "model_unavailable", "unknown_skill",
 ]  # fmt: skip
 
 WARNINGS: frozenset[IssueKind] = frozenset({"unused_step", "point_of_no_return"})

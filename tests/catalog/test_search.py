@@ -1,13 +1,16 @@
 """Actions are found by the words of a goal, with the producers of what they need; off topic means nothing."""
 
 import random
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.catalog import ActionCatalog, ActionSpec, Slot, make_ref
+from planner.catalog import ActionCatalog, ActionPolicy, ActionSpec, Slot, make_ref
 from planner.catalog.words import clauses, goal_parts, tokens
+from planner.context import RequestIdentity
 
 
 def spec(
@@ -44,8 +47,8 @@ def catalog() -> ActionCatalog:
     return ActionCatalog([*TRAVEL, *FILLING])
 
 
-def names(catalog: ActionCatalog, goal: str, k: int = 5, **options: list[str]) -> list[str]:
-    return [hit.action.name for hit in catalog.search(goal, k, **options)]
+def names(catalog: ActionCatalog, goal: str, k: int = 5, flow_ids: list[str] | None = None) -> list[str]:
+    return [hit.action.name for hit in catalog.search(goal, k, flow_ids=flow_ids)]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +110,44 @@ def test_only_the_groups_asked_for_and_global_actions_are_found(catalog: ActionC
 def test_a_goal_off_topic_finds_nothing(catalog: ActionCatalog, goal: str) -> None:
     """Better no capability than five actions that have nothing to do with it."""
     assert names(catalog, goal) == []
+
+
+def words_of(number: int) -> list[str]:
+    return [f"{part}{'aeiou'[number % 5]}{'bdfgklmprt'[number // 5]}x" for part in ("al", "be", "ga", "de")]
+
+
+FLAT = ActionCatalog([spec(f"act_{at}", " ".join(words_of(at))) for at in range(50)])
+"""Every word is in one description, and in no name."""
+
+
+@pytest.mark.parametrize(
+    ("goal", "found"),
+    [
+        ([words_of(1)[0], words_of(2)[0], words_of(3)[0], words_of(4)[0]], False),
+        ([words_of(1)[0]], False),
+        ([*words_of(1)[:2]], True),
+        ([*words_of(1)[:3], words_of(2)[0], words_of(3)[0], words_of(4)[0], words_of(5)[0], words_of(6)[0]], True),
+        ([*words_of(1)[:1] * 3, words_of(2)[0]], True),
+    ],
+    ids=["a word of each of four", "one word", "all of it, two words", "enough to score", "one word, again and again"],
+)
+def test_how_much_an_action_has_to_share_with_a_goal(goal: list[str], *, found: bool) -> None:
+    """Two words and the floor; one word and a higher one; or most of a short goal."""
+    assert bool(names(FLAT, " ".join(goal))) is found
+
+
+def test_actions_for_other_roles_and_those_that_are_excluded_are_not_found(catalog: ActionCatalog) -> None:
+    """By name or reference; nor are they found as producers. Without an identity, no role is asked for."""
+    pilots = replace(TRAVEL[1], policy=ActionPolicy(roles=frozenset({"pilot"})))
+    guarded = ActionCatalog(pilots if one.name == pilots.name else one for one in catalog)
+
+    def found(**options: Any) -> list[str]:
+        return [hit.action.name for hit in guarded.search("airport_of for flights", 2, **options)]
+
+    assert found()[0] == found(identity=RequestIdentity(roles=["pilot"]))[0] == "airport_of"
+    assert "airport_of" not in found(identity=RequestIdentity())
+    for excluded in ("airport_of", "action:airport_of@1"):
+        assert "airport_of" not in found(exclude=[excluded, "unknown"])
 
 
 def test_an_empty_catalog_finds_nothing() -> None:

@@ -29,9 +29,32 @@ PROMISED = {
         "failed at address with KeyError: 'Grace'",
         "returned a small frame\nbought a small frame\nsent a parcel to 1 Mill Lane\n",
     ],
+    "04_skills_and_dialogue": [
+        "['references/streets.md']\ntrusted: False\n",
+        "ferries, line None: skipped: it has no `description`",
+        "taxis, line 3: skipped: the front matter is not YAML",
+        '<data name="skills">\n- quiet-trips  # How we choose hotels',
+        '<data name="skill">\nskill quiet-trips\nTake a street that references/streets.md calls quiet',
+        "Mill Lane is quiet. Station Square is not.\n</data>",
+        '<data name="examples">\n{"goal": "A quiet hotel where I land"',
+        "a worked example of 'old-habits' is not used: step 'bed': unknown action 'find_hostel'; closest: find_hotel",
+        "it does not replace our 'planning-rules', because what is in this folder is not trusted",
+        "obeys: False\noffered: False\nplan: None pay_out may be called by the roles accounting only\nrun: failed",
+        "To go on I need: airport (text), guest (text).",
+        "> My flight goes to OSL\nTo go on I need: guest (text).",
+        "(hotel: what step 2 gives; nights: 2; guest: Ada)",
+        "['book: nights is now 3 (was 2)']",
+        "8 messages; Say yes to run it",
+        "> yes\nDone. booking: 3 nights in Hotel Mill Lane in Oslo for Ada",
+        "Done. card: Dear Grace, I have 3 nights in Hotel Mill Lane in Oslo for Ada.",
+        '"Book me a room where I land → booking: 3 nights in Hotel Mill Lane in Oslo for Ada"',
+        "12 messages, the first: user - Book me a room where I land",
+        "SessionNotFound: there is no session 'my-trip' for this user",
+        "roast_potatoes: potatoes, Roast, oven",
+    ],
 }
 """What the text of a notebook says, as its cells print it."""
-DRAWN = {"01_first_plan", "03_background_runs"}
+DRAWN = {"01_first_plan", "03_background_runs", "04_skills_and_dialogue"}
 """Notebooks that draw a plan."""
 SOCKETS = "goalgraph-"
 """The folder of this user for the sockets of private redis-servers; it stays."""

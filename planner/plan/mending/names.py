@@ -118,11 +118,11 @@ def _slips(left: Sequence[str], right: Sequence[str]) -> int | None:
 
 
 def _word_slips(left: str, right: str) -> int | None:
-    if re.sub(r"\D", "", left) != re.sub(r"\D", "", right):
-        return None
     short = min(len(left), len(right))
     allowed = 2 if short >= _LONG else 1
-    if abs(len(left) - len(right)) > allowed or short < 2:
+    if abs(len(left) - len(right)) > allowed or short < 2:  # first, for a name may be as long as a model likes
+        return None
+    if re.sub(r"\D", "", left) != re.sub(r"\D", "", right):
         return None
     count = edit_distance(left, right)
     if count > allowed:

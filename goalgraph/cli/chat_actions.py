@@ -1,0 +1,92 @@
+"""The commands of a chat that need no plan: its quick actions."""
+
+import io
+from collections.abc import Iterable
+
+from rich.console import RenderableType
+
+from goalgraph.cli.console import PeopleConsole, people
+from goalgraph.cli.show import actions_table
+from goalgraph.cli.show_runs import runs_table
+from goalgraph.cli.skills import skills_table
+from goalgraph.live.words import cut
+from planner.dialogue import DialogueMemory, QuickActionContext, QuickActionRegistry, QuickActionSpec
+from planner.execution import RunRecord
+from planner.node_planner import NodePlanner
+from storage.runs import ENDS
+
+MOST_RUNS = 10
+MOST_MESSAGES = 20
+MESSAGE_CHARS = 300
+
+
+def chat_actions(planner: NodePlanner, memory: DialogueMemory) -> QuickActionRegistry:
+    """Return the quick actions of a chat.
+
+    Args:
+        planner: Speaks for whoever chats.
+        memory: Of the chat.
+    """
+    service, identity = planner.service, planner.caller.identity
+
+    async def runs(**_: QuickActionContext) -> str:
+        found = await planner.runs(limit=MOST_RUNS)
+        if not found:
+            return "There are no runs yet."
+        return as_text(runs_table(found))
+
+    async def actions(*, context: QuickActionContext) -> str:
+        allowed = [spec for spec in service.catalog.list_actions() if spec.allows(identity)]
+        wanted = context.argument.strip()
+        hits = [hit.action for hit in service.catalog.search(wanted)] if wanted else allowed
+        found = [spec for spec in hits if spec.allows(identity)]
+        return as_text(actions_table(found)) if found else "Nothing here fits that." if wanted else "There are none."
+
+    async def skills(**_: QuickActionContext) -> str:
+        known = service.skills.all()
+        if not known:
+            return "There are no skills here, beside those that ship."
+        return as_text(skills_table((skill, "trusted" if skill.trusted else "data") for skill in known))
+
+    async def history(*, context: QuickActionContext) -> str:
+        said = await memory.history(context.session_state.session_id, MOST_MESSAGES)
+        lines = [f"{one['role']}: {cut(' '.join(str(one['content']).split()), MESSAGE_CHARS)}" for one in said]
+        return "\n".join(lines) or "Nothing has been said yet."
+
+    async def cancel(*, context: QuickActionContext) -> str:
+        going = await _going(planner, context)
+        if not going:
+            return "No run goes on."
+        for run in going:
+            await service.run_service.cancel(run.id, identity)
+        return f"Asked to stop: {', '.join(run.goal or run.id for run in going)}"
+
+    specs = {
+        "runs": (runs, "list the recent runs"),
+        "actions": (actions, "list what can be done here, or what fits some words"),
+        "skills": (skills, "list the skills that plans are made by"),
+        "history": (history, "repeat what was said last"),
+        "cancel": (cancel, "stop the run that goes on, or the one whose id begins like this"),
+    }
+    registry = QuickActionRegistry()
+    for name, (handler, description) in specs.items():
+        registry.add(QuickActionSpec(name, description, requires_confirmation=name == "cancel"), handler)
+    return registry
+
+
+async def _going(planner: NodePlanner, context: QuickActionContext) -> list[RunRecord]:
+    """Return the runs of this chat that have not ended, or the one that is named."""
+    wanted = context.argument.strip()
+    found = await planner.runs(session_id=None if wanted else context.session_state.session_id)
+    return [run for run in found if run.status not in ENDS and run.id.startswith(wanted)]
+
+
+def as_text(shown: RenderableType) -> str:
+    """Write what is shown in letters, as wide as the terminal."""
+    console = PeopleConsole(file=io.StringIO(), width=people().width, color_system=None, record=True)
+    console.print(shown)
+    return _trimmed(console.export_text().splitlines())
+
+
+def _trimmed(lines: Iterable[str]) -> str:
+    return "\n".join(line.rstrip() for line in lines).rstrip()

@@ -1,0 +1,124 @@
+"""Conversations whose process dies inside an action, and that are taken up in another one; prints what was seen.
+
+Started by test_turn_faults.py with a folder, as the lives of tests/runs are.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from goalgraph import ActionCatalog, ActionContext, AgentOrchestrator, ScriptedModel, action, open_planner
+from planner.runs import RunPolicy
+from tests.runs.life_driver import LEASE, Life, in_process
+from tests.support.eventually import eventually
+
+SECRET = "swordfish-4711"[:13]
+GOAL = {"intent": "goal", "quick_action": None, "argument": None, "goal": None}
+
+
+def a_step(name: str, after: str | None = None) -> dict[str, Any]:
+    return {"id": name, "action": "step", "inputs": {"after": f"${{{after}}}"} if after else {}}
+
+
+THREE = {"steps": [a_step("a"), a_step("b", "a"), a_step("c", "b")]}
+LOCKED = {
+    "steps": [a_step("a"), {"id": "k", "action": "unlock", "inputs": {"password": "${user.password}"}, "after": ["a"]}]
+}
+
+
+class Conversation(Life):
+    """A process that talks, and dies where its story says so."""
+
+    def catalog(self) -> ActionCatalog:
+        @action(effect="write")
+        async def step(ctx: ActionContext, after: Any = None) -> str:
+            self.note(f"run {ctx.step_id}")
+            return ctx.step_id
+
+        @action
+        async def unlock(ctx: ActionContext, password: str) -> int:
+            self.note(f"run {ctx.step_id}")
+            return len(password)
+
+        return ActionCatalog([step, unlock])
+
+    async def talk(self, *messages: str, model: Any = (), catch_up: bool = False) -> dict[str, Any]:
+        """Say something to the session, and report what was answered."""
+        policy = RunPolicy(lease=LEASE, sweep=0.1, grace=0.2)
+        llm = ScriptedModel(model)
+        async with open_planner(
+            catalog=self.catalog(), data_dir=self.folder / "data", llm=llm, policy=policy
+        ) as planner:
+            agent = AgentOrchestrator(planner=planner)
+            state = await agent.open("s")
+            told: list[str] = []
+            if catch_up:
+
+                async def ended() -> bool:
+                    turn = await agent.catch_up(state)
+                    told.append(turn.message_to_user or "" if turn else "")
+                    return state.running is None
+
+                await eventually(ended, "the end of the run")
+            for message in messages:
+                turn = await agent.handle_turn(user_message=message, session_state=state)
+                told.append(turn.message_to_user or "")
+            return {
+                "message": told[-1],
+                "asked": told[0],
+                "runs": len(await planner.runs()),
+                "running": state.running,
+                "journal": self.journal,
+                "spoken": [message["content"] for message in await agent.memory.history("s", 20)],
+            }
+
+
+def killed(folder: Path) -> dict[str, Any]:
+    """A turn whose process is killed in the second step of its run; the same message is said again."""
+    say = "run all the three steps now"
+    died = in_process(lambda: Conversation(folder, "run b").talk(say, "yes", model=[GOAL, THREE]), folder)[0]
+    return {"died": died, "then": in_process(lambda: Conversation(folder).talk("yes"), folder)[1]}
+
+
+def caught_up(folder: Path) -> dict[str, Any]:
+    """The same, and nothing is said again."""
+    say = "run all the three steps now"
+    died = in_process(lambda: Conversation(folder, "run b").talk(say, "yes", model=[GOAL, THREE]), folder)[0]
+    return {"died": died, "then": in_process(lambda: Conversation(folder).talk(catch_up=True), folder)[1]}
+
+
+def secret(folder: Path) -> dict[str, Any]:
+    """A run with a secret, which no store has."""
+    say = "unlock what is to be unlocked"
+    first = Conversation(folder, "run k")
+    died = in_process(lambda: first.talk(say, SECRET, "yes", model=[GOAL, LOCKED]), folder)[0]
+    then = in_process(lambda: Conversation(folder).talk("yes", SECRET), folder)[1]
+    stored = b"".join(path.read_bytes() for path in (folder / "data").rglob("*") if path.is_file())
+    return {"died": died, "then": then, "stored": SECRET.encode() in stored, "size": len(stored)}
+
+
+STORIES: dict[str, Callable[[Path], dict[str, Any]]] = {one.__name__: one for one in (killed, caught_up, secret)}
+
+
+def main(base: Path) -> None:
+    """Tell all stories at once, each in a folder of its own."""
+    children: list[int] = []
+    for name, story in STORIES.items():
+        folder = base / name
+        folder.mkdir()
+        child = os.fork()
+        if child == 0:
+            (folder / "report").write_text(json.dumps(story(folder)))
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    reports = {name: base / name / "report" for name in STORIES}
+    print(json.dumps({name: json.loads(path.read_text()) for name, path in reports.items() if path.exists()}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
