@@ -165,7 +165,7 @@ async def goalgraph(before: int, *, stores: bool) -> AsyncGenerator[Ways]:
 
 @asynccontextmanager
 async def aethergraph(before: int) -> AsyncGenerator[Ways]:
-    """Give aethergraph's turns. It keeps no messages, and its router takes all for goals: a stub says what they are."""
+    """Give aethergraph's turns. It keeps no messages, and its router takes all for goals: a stub tells a command."""
     _ = before
     executor, plan = aethergraph_executor()
     contracts = load("contracts.services.planning")
@@ -175,8 +175,7 @@ async def aethergraph(before: int) -> AsyncGenerator[Ways]:
         async def route(self, *, user_message: str, session_state: Any) -> Any:
             if user_message == GOAL:
                 return await simple.route(user_message=user_message, session_state=session_state)
-            mode = {GREETING: "chat_only", COMMAND: "quick_action"}[user_message]
-            return contracts.RoutedIntent(mode=mode, quick_action_id="time")
+            return contracts.RoutedIntent(mode="quick_action", quick_action_id="time")
 
     class Planner:
         async def plan_with_loop(self, context: Any) -> Any:
@@ -199,9 +198,6 @@ async def aethergraph(before: int) -> AsyncGenerator[Ways]:
             raise Unmeasured(f"{message} was taken for {result.mode}")
         return result
 
-    async def chat() -> None:
-        await turn(GREETING, "chat_only")
-
     async def command() -> None:
         check((await turn(COMMAND, "quick_action")).message_to_user)
 
@@ -214,7 +210,7 @@ async def aethergraph(before: int) -> AsyncGenerator[Ways]:
     async def begin() -> None:
         """Nothing is kept."""
 
-    yield Ways(begin=begin, turns={CHAT: chat, QUICK: command, PLANNED: planned, DIRECT: direct})
+    yield Ways(begin=begin, turns={QUICK: command, PLANNED: planned, DIRECT: direct})
 
 
 def aethergraph_executor() -> tuple[Any, Any]:

@@ -69,7 +69,7 @@ def run(*, quick: bool = False, rounds: int | None = None, histories: Sequence[i
     rows: list[Row] = []
     for where in (NO_STORE, STORES):
         for name in (CHAT, QUICK, PLANNED, DIRECT, ASKED, OPENED):
-            both = name not in {ASKED, OPENED}
+            both = name in {QUICK, PLANNED, DIRECT}
             rows += [
                 row(where, f"{name}, {word}", partial(at, name=name, share=share), peer=both) for word, share in SHARES
             ]

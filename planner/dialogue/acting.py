@@ -13,7 +13,7 @@ from planner.dialogue.parts import YES_OR_NO, Turn
 from planner.dialogue.quick_actions import QuickActionContext, QuickActionSpec
 from planner.dialogue.state import PendingQuestion
 from planner.dialogue.turn import AgentTurnResult
-from planner.dialogue.wording import cut, value_text
+from planner.dialogue.wording import LONGEST_ANSWER, cut, value_text
 from planner.drafting import InputParser
 from planner.drafting.form import input_form
 from planner.errors import PlannerError, closest
@@ -77,10 +77,12 @@ async def do(
     )
     try:
         found = await parts.quick_actions.run(spec.id, context, confirmed=agreed)
-    except Exception as error:
+    except Exception as error:  # a handler of the application may raise anything, and a user reads it
         logger.warning("the quick action %s failed", spec.id, exc_info=True)
         return turn.says(f"{spec.id} did not work: {type(error).__name__}: {cut(str(error), 300)}")
-    return turn.says("Done." if found is None else found if isinstance(found, str) else value_text(found))
+    return turn.says(
+        "Done." if found is None else cut(found, LONGEST_ANSWER) if isinstance(found, str) else value_text(found)
+    )
 
 
 async def _as_plan(

@@ -74,7 +74,9 @@ async def _read(turn: Turn, schemas: Mapping[str, Any], pending: PendingQuestion
         read = await _plain(turn).parse_message_for_fields(**asked)
         if turn.confidential or not read.missing_keys:
             return read
-    return await turn.planner.parse_inputs(**asked, plan=pending.plan if pending.kind == "inputs" else None)
+    read = await turn.planner.parse_inputs(**asked, plan=pending.plan if pending.kind == "inputs" else None)
+    turn.usage += read.usage
+    return read
 
 
 def _is_narrow(schemas: Mapping[str, Any]) -> bool:

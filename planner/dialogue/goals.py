@@ -1,5 +1,6 @@
 """From a goal to its run: a plan is drafted, what it lacks is asked, it is shown where that is wanted, and run."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -215,7 +216,8 @@ def _is_plain(name: str, value: Any) -> bool:
 
 async def _context(turn: Turn, routed: RoutedIntent, message: str) -> PlanningContext:
     """Return the request for a plan, for the user of the session whatever a builder says."""
-    context = await turn.parts.context_builder.build(user_message=message, routed=routed, session_state=turn.state)
+    built = turn.parts.context_builder.build(user_message=message, routed=routed, session_state=turn.state)
+    context = await built if inspect.isawaitable(built) else built
     asked = turn.planner.caller.asked_by(turn.state.identity)
     excluded = (*context.exclude_actions, *asked["exclude_actions"])
     return replace(context, identity=turn.state.identity, exclude_actions=excluded)

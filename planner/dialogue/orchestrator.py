@@ -17,7 +17,7 @@ from planner.dialogue.answers import (
     reply_of,
     take,
 )
-from planner.dialogue.chat import answer_in_words, cleaned, what_i_do
+from planner.dialogue.chat import answer_in_words, what_i_do
 from planner.dialogue.context_builder import PlanningContextBuilder
 from planner.dialogue.goals import plan_goal
 from planner.dialogue.intents import IntentRouter, RoutedIntent
@@ -29,11 +29,10 @@ from planner.dialogue.rules import RuleRouter
 from planner.dialogue.running import Standing, attach, begun, look, tell
 from planner.dialogue.state import SessionState
 from planner.dialogue.turn import AgentTurnResult
-from planner.dialogue.wording import abilities
+from planner.dialogue.wording import abilities, cleaned
 from planner.drafting import Usage
 from planner.errors import UnstorableOutput
 from planner.events import ExecutionEventCallback, PlanningEventCallback
-from planner.facade import PlanningFacade
 from planner.node_planner import NodePlanner
 from planner.service import PlannerService
 
@@ -70,7 +69,7 @@ class AgentOrchestrator:
         router: IntentRouter | None = None,
         context_builder: ContextBuilder | None = None,
         planner: NodePlanner | PlannerService | None = None,
-        executor: Executor | PlanningFacade | None = None,
+        executor: Executor | None = None,
         quick_actions: QuickActionRegistry | None = None,
         *,
         memory: DialogueMemory | None = None,
@@ -100,7 +99,7 @@ class AgentOrchestrator:
             caller=planner.caller,
             memory=memory,
             context_builder=context_builder or PlanningContextBuilder(memory, use_values=service.llm is not None),
-            executor=None if executor is None or isinstance(executor, PlanningFacade) else executor,
+            executor=_own_executor(executor, service),
             quick_actions=quick_actions,
             review=review,
             patience=patience,
@@ -210,11 +209,17 @@ class AgentOrchestrator:
             await self.memory.say(state, "user", shown)
             await self.memory.save(state)
         result = await self._respond(turn, standing, again=again)
-        if standing is not None and standing.waits and state.pending is None and state.running == standing.id:
+        if standing is not None and self._still_asks(turn, standing):
             turn.before = [result.message_to_user or ""]
             asked = await tell(turn, standing)
             result.message_to_user, result.question = asked.message_to_user, asked.question
         return await self._said(turn, result)
+
+    def _still_asks(self, turn: Turn, standing: Standing) -> bool:
+        """Tell whether a run needs its user, and nothing else was asked in this turn."""
+        state, held = turn.state, self._parts.held.get(standing.id, {})
+        needs = standing.waits or (not standing.ended and bool(standing.lacks(held)))
+        return needs and state.pending is None and state.running == standing.id
 
     async def _repeats(self, state: SessionState, shown: str) -> bool:
         """Tell whether this message was said before, in a turn that did not come to an answer."""
@@ -236,6 +241,9 @@ class AgentOrchestrator:
             if routed.reply == "drop":
                 turn.before.append("This was begun already.")
             return await self._go_on(turn, standing)
+        if begun(turn, standing) and not standing.ended:
+            turn.state.pending = None  # it was agreed to, and is running or about to be
+            turn.before.append(f"What was begun before goes on (run {standing.id}).")
         if standing.ended:
             turn.before = [f"Meanwhile: {(await tell(turn, standing)).message_to_user}"]
         return await self._do(turn, routed)
@@ -326,6 +334,18 @@ class AgentOrchestrator:
             await self.memory.save(state)
         result.usage = turn.usage + done.usage
         return result
+
+
+def _own_executor(executor: Any, service: PlannerService) -> Executor | None:
+    """Return what runs plans beside the planner; `None` where that is the planner itself."""
+    if executor in (None, service, service.executor) or getattr(executor, "service", None) is service:
+        return None
+    if not callable(getattr(executor, "execute", None)):
+        raise TypeError(
+            f"executor has `async execute(plan, user_inputs=…)`, which a {type(executor).__name__} does not have; "
+            "leave it out, and the planner runs the plans"
+        )
+    return executor
 
 
 def _default_router(

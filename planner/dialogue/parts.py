@@ -1,6 +1,6 @@
 """What the pieces of a turn work with: the parts of an agent, and the one message that is being answered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -11,6 +11,7 @@ from planner.dialogue.memory import DialogueMemory
 from planner.dialogue.quick_actions import QuickActionRegistry
 from planner.dialogue.state import PendingQuestion, SessionState
 from planner.dialogue.turn import AgentTurnResult
+from planner.dialogue.wording import cleaned
 from planner.drafting import PlanningContext, PlanResult, Usage
 from planner.events import ExecutionEventCallback, PlanningEventCallback
 from planner.execution import ExecutionResult
@@ -32,15 +33,17 @@ MOST_HELD = 1000
 class ContextBuilder(Protocol):
     """Gathers what a plan is asked for with; aethergraph's interface."""
 
-    async def build(self, *, user_message: str, routed: RoutedIntent, session_state: SessionState) -> PlanningContext:
-        """Return the request for a plan."""
+    def build(
+        self, *, user_message: str, routed: RoutedIntent, session_state: SessionState
+    ) -> Awaitable[PlanningContext] | PlanningContext:
+        """Return the request for a plan; sync or async."""
         ...
 
 
 class Executor(Protocol):
     """Runs a plan; aethergraph's interface."""
 
-    async def execute(self, plan: CandidatePlan, *, user_inputs: Mapping[str, Any]) -> ExecutionResult:
+    async def execute(self, plan: CandidatePlan, *, user_inputs: dict[str, Any]) -> ExecutionResult:
         """Run `plan` and return what became of it."""
         ...
 
@@ -117,7 +120,7 @@ class Turn:
 
     def says(self, text: str, **more: Any) -> AgentTurnResult:
         """Return the answer, behind what is said before it."""
-        told = "\n\n".join(part for part in (*self.before, text) if part)
+        told = cleaned("\n\n".join(part for part in (*self.before, text) if part))  # also what an action gave
         return AgentTurnResult(
             mode=self.mode, message_to_user=told or "…", planning=self.planning, usage=self.usage, **more
         )

@@ -9,6 +9,7 @@ from planner.catalog import ActionCatalog, ActionSpec
 from planner.catalog.words import split_name
 from planner.drafting import PlanResult
 from planner.drafting.confidential import is_secret_name
+from planner.drafting.language_model import encodable
 from planner.errors import InvalidReference, PlannerError
 from planner.execution import ExecutionResult, PendingInterrupt
 from planner.execution.people import shown
@@ -29,8 +30,17 @@ SHOWN_LINES = 25
 """Of a list: steps, outputs, actions."""
 SHOWN_FAULTS = 3
 LONGEST_TITLE = 90
+LONGEST_ANSWER = 20_000
+"""Characters of what a model or a function of the application says."""
 
 EFFECTS = {"write": "changes data", "external": "acts outside"}
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def cleaned(text: str) -> str:
+    """Return `text` without control characters and halves of surrogate pairs, which no terminal or store takes."""
+    return _UNPRINTABLE.sub("", encodable(text.replace("\r\n", "\n").replace("\r", "\n"))).strip()
 
 
 def cut(text: str, most: int = SHOWN_CHARS) -> str:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from planner.catalog import ActionCatalog, Slot, as_slot
 from planner.drafting.form import bound_slots
-from planner.drafting.language_model import LanguageModel, Message
+from planner.drafting.language_model import LanguageModel, Message, Usage
 from planner.drafting.prompts import DATA_RULE, data
 from planner.drafting.signatures import slot_type
 from planner.drafting.wire_schema import value_schema
@@ -40,6 +40,8 @@ class ParsedInputs:
     missing_keys: set[str] = field(default_factory=set[str])
     errors: list[str] = field(default_factory=list[str])
     """Why a value was not taken, or why the model could not be asked."""
+    usage: Usage = field(default_factory=Usage)
+    """Of the model."""
 
 
 class InputParser:
@@ -92,7 +94,7 @@ class InputParser:
         slots = _slots(keys, schemas or {}, plan, catalog or self.catalog, parsed.errors)
         found: Any = None
         if self.llm is not None:
-            found = await self._ask(self.llm, message, slots, instruction, parsed.errors)
+            found = await self._ask(self.llm, message, slots, instruction, parsed)
         if found is None:
             found = clean(plainly(message, slots, alone=self.llm is None), self.limits).value or {}
         for key in keys:
@@ -101,9 +103,10 @@ class InputParser:
         return parsed
 
     async def _ask(
-        self, llm: LanguageModel, message: str, slots: Schemas, instruction: str | None, errors: list[str]
+        self, llm: LanguageModel, message: str, slots: Schemas, instruction: str | None, into: ParsedInputs
     ) -> Mapping[str, Any] | None:
-        """Return what the model read, or `None` when it could not be asked or understood."""
+        """Return what the model read, or `None` when it could not be asked or understood, which is noted."""
+        errors = into.errors
         asked = {key: given[0] if given else Slot(key) for key, given in slots.items()}
         fields = (
             json.dumps({"field": key, "type": slot_type(slot)}, ensure_ascii=False) for key, slot in asked.items()
@@ -122,6 +125,7 @@ class InputParser:
         except Exception as error:  # noqa: BLE001 -- a model of the caller's own may raise anything, and this never does
             errors.append(f"the model failed with {type(error).__name__}: {str(error)[:300]}")
             return None
+        into.usage += completion.usage
         return self._read(completion.parsed, completion.text, errors)
 
     def _read(self, parsed: Any, text: str, errors: list[str]) -> Mapping[str, Any] | None:

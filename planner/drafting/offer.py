@@ -8,7 +8,7 @@ from planner.catalog.words import split_name
 from planner.drafting.request import PlanningContext
 from planner.drafting.typed_search import allowed_by
 from planner.errors import UnknownAction, close_names
-from planner.plan import CandidatePlan, ValidationIssue, ValidationResult, resolve_step
+from planner.plan import CandidatePlan, PlanStep, ValidationIssue, ValidationResult, resolve_step
 
 WIDER = 2 * RETRIEVED
 """How many the goal finds once a plan named an action that there is not."""
@@ -43,8 +43,7 @@ class Offer:
         self.further: list[ActionSpec] = []
         self.widened = False
         if context.revises is not None:
-            steps = context.revises.steps
-            self.include(spec for step in steps if (spec := self.find(step.action or "")) is not None)
+            self.include(spec for _, spec in self._calls(context.revises))
 
     @property
     def specs(self) -> tuple[ActionSpec, ...]:
@@ -64,11 +63,7 @@ class Offer:
     def forbidden(self, plan: CandidatePlan) -> list[ValidationIssue]:
         """Return an issue for each step that calls an excluded action."""
         found: list[ValidationIssue] = []
-        for step in plan.steps if self.excluded else ():
-            try:
-                spec = resolve_step(step, self.catalog)
-            except (UnknownAction, ValueError):
-                continue  # validation tells
+        for step, spec in self._calls(plan) if self.excluded else ():
             if not self.excluded.isdisjoint((spec.name, spec.ref)):
                 message = f"{spec.name} must not be used in this plan; reach the goal without it"
                 found.append(ValidationIssue("forbidden_action", step.id, "action", message, {"action": spec.name}))
@@ -110,6 +105,13 @@ class Offer:
         self._add(self._search(self.query, WIDER))
         found = len(self.further) - before
         return f"there is no {', '.join(unknown)}; {found} further action{'s' * (found != 1)} offered"
+
+    def _calls(self, plan: CandidatePlan) -> Iterator[tuple[PlanStep, ActionSpec]]:
+        for step in plan.steps:
+            try:
+                yield step, resolve_step(step, self.catalog)
+            except (UnknownAction, ValueError):
+                continue  # validation tells
 
     def _retrieve(self) -> Iterable[ActionSpec]:
         if len(self.allowed) <= ALL_ACTIONS:

@@ -15,7 +15,7 @@ from planner.runs import RunPolicy
 from tests.runs.life_driver import LEASE, Life, in_process
 from tests.support.eventually import eventually
 
-SECRET = "swordfish-4711"[:13]
+SECRET = "swordfish-471"
 GOAL = {"intent": "goal", "quick_action": None, "argument": None, "goal": None}
 
 
@@ -43,7 +43,12 @@ class Conversation(Life):
             self.note(f"run {ctx.step_id}")
             return len(password)
 
-        return ActionCatalog([step, unlock])
+        @action(effect="external", idempotent="no")
+        async def send(ctx: ActionContext) -> str:
+            self.note(f"run {ctx.step_id}")
+            return "sent"
+
+        return ActionCatalog([step, unlock, send])
 
     async def talk(self, *messages: str, model: Any = (), catch_up: bool = False) -> dict[str, Any]:
         """Say something to the session, and report what was answered."""
@@ -100,7 +105,16 @@ def secret(folder: Path) -> dict[str, Any]:
     return {"died": died, "then": then, "stored": SECRET.encode() in stored, "size": len(stored)}
 
 
-STORIES: dict[str, Callable[[Path], dict[str, Any]]] = {one.__name__: one for one in (killed, caught_up, secret)}
+def unsure(folder: Path) -> dict[str, Any]:
+    """A process that dies in a call that must not be made twice: the user says what became of it."""
+    say, plan = "send it to them, please", {"steps": [{"id": "x", "action": "send"}]}
+    died = in_process(lambda: Conversation(folder, "run x").talk(say, "yes", model=[GOAL, plan]), folder)[0]
+    return {"died": died, "then": in_process(lambda: Conversation(folder).talk("yes", "maybe", "retry"), folder)[1]}
+
+
+STORIES: dict[str, Callable[[Path], dict[str, Any]]] = {
+    one.__name__: one for one in (killed, caught_up, secret, unsure)
+}
 
 
 def main(base: Path) -> None:

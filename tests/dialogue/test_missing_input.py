@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from planner.dialogue.chat import cleaned
+from planner.dialogue.wording import cleaned
 from storage.sessions import MemoryStorage
 from tests.support.conversations import ASK, BOOK, GOAL, Agency, a_plan, says, step, talking
 
@@ -44,6 +44,7 @@ async def test_the_plan_that_was_asked_about_runs_with_the_answer_under_its_own_
     assert asked.plan is not None
     assert (asked.question.run_id, asked.plan.id) == (turn.execution.run_id, turn.execution.plan_id)
     assert (asked.plan.id, ["find Oslo any day 2"]) == (turn.plan.id, agency.done)
+    assert (2, 2) == (asked.usage.calls, turn.usage.calls)
     assert ("answer", None, {}) == (turn.mode, say.state.pending, say.agent._parts.held)
 
 

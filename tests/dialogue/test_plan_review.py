@@ -165,7 +165,6 @@ async def test_a_plan_whose_actions_are_gone_is_not_run(agency: Agency) -> None:
 async def test_a_run_that_is_not_started_leaves_the_plan_to_be_approved_again(
     agency: Agency, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from planner.errors import TooManyRuns
 
     async with talking(agency, GOAL, BOOK) as say:
         await say("book the flight LH-1")

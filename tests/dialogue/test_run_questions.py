@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from pydantic import SecretStr
 
 from goalgraph import Approval, RequestIdentity
-from planner.catalog import action
+from planner.catalog import ActionContext, action
 from planner.execution import RunStores
 from storage.sessions import MemoryStorage
 from tests.support.conversations import BOOK, GOAL, Agency, a_plan, says, step, talking
@@ -93,7 +94,6 @@ async def test_a_run_whose_question_nobody_wants_to_answer_is_stopped(agency: Ag
 
 
 async def test_who_may_not_answer_is_told_who_may(agency: Agency) -> None:
-    from goalgraph import Approval
 
     @action(approval=Approval(roles=["manager"]), effect="external")
     async def spend(amount: int) -> str:
@@ -194,3 +194,65 @@ async def test_a_new_goal_leaves_a_run_that_asks_where_it_is(agency: Agency) -> 
     assert "The plan is dropped; nothing was done.\n\nWhich row?" == dropped.message_to_user
     assert dropped.question is not None
     assert ("run", "run") == (dropped.question.kind, other.question and other.question.kind)
+
+
+async def test_what_an_action_gives_is_shown_without_control_characters(agency: Agency) -> None:
+    """A terminal would follow them."""
+
+    @action
+    async def tell() -> str:
+        """Tell something."""
+        return "a\x1b[2Jb"
+
+    async with talking(agency, GOAL, a_plan(step("tell")), actions=[tell]) as say:
+        assert "Done: a[2Jb" == (await say("tell me something nice")).message_to_user
+
+
+async def test_an_answer_that_is_secret_is_shown_to_no_model_and_not_stored_with_the_conversation(
+    agency: Agency,
+) -> None:
+    @action
+    async def unlock(ctx: ActionContext) -> int:
+        """Unlock the door."""
+        return len(ctx.ask("Which code?", SecretStr).get_secret_value())
+
+    async with talking(agency, GOAL, a_plan(step("unlock")), actions=[unlock]) as say:
+        await say("unlock the door for me")
+        done = await say("4711-swordfish")
+
+    assert "Done: 14" == done.message_to_user
+    assert ["unlock the door for me", "(values given)"] == (await say.spoken())[::2]
+    assert "swordfish" not in say.prompts
+
+
+async def test_another_message_while_a_run_goes_on_finds_it_going_on(agency: Agency) -> None:
+    """Its turn was stopped, as with Ctrl-C; the run was not."""
+    gate, working = asyncio.Event(), asyncio.Event()
+
+    @action(effect="write")
+    async def slow() -> str:
+        """Take long."""
+        working.set()
+        await gate.wait()
+        return "at last"
+
+    async with talking(agency, GOAL, a_plan(step("slow")), GOAL, BOOK, actions=[slow]) as say:
+        await say("do the slow thing now")
+        turn = asyncio.create_task(say("yes"))
+        await working.wait()
+        turn.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await turn
+        run_id = say.state.running
+        other = await say("book the flight LH-1 meanwhile")
+        gate.set()
+        assert run_id is not None
+        await (await say.service.get_run(run_id)).wait()
+        told = await say.agent.catch_up(say.state)
+
+    assert (other.message_to_user or "").startswith(
+        f"What was begun before goes on (run {run_id}).\n\nThis is the plan:"
+    )
+    assert told is not None
+    assert told.question is not None
+    assert ("Done: at last", "plan") == ((told.message_to_user or "").partition("\n")[0], told.question.kind)

@@ -160,8 +160,8 @@ async def test_of_an_action_only_the_newest_version_is_offered() -> None:
 
 
 async def test_an_action_that_is_replaced_has_a_new_schema_although_an_older_draft_is_under_way() -> None:
-    """The older one sees what it began with to its end; what it compiled is not taken for the new one."""
-    catalog = large()
+    """The older one sees what it began with to its end; its schema is not taken for that of the new one."""
+    catalog = ActionCatalog(SPECIAL)
     changed = spec("find_flights", "Find flights from a city.", "departure_city")
 
     def replacing(_: Sequence[Message]) -> Json:

@@ -65,7 +65,12 @@ async def test_the_actions_of_the_plan_are_offered_and_those_that_the_change_is_
     """Also where a large catalog would not give them for the goal."""
     filler = [action(f"filler_{at}", f"Polish the brass knob number {at}.") for at in range(200)]
     others = [action("rent_bicycle", "Rent a bicycle in a town."), action("find_flights", "Find flights from a place.")]
-    before = CandidatePlan.from_dict({"steps": [{"id": "a", "action": "filler_7", "inputs": {"x": "y"}}]})
+    steps = [
+        {"id": "a", "action": "filler_7", "inputs": {"x": "y"}},
+        {"id": "b", "action_ref": "action:filler_9@1", "inputs": {"x": "y"}},
+        {"id": "c", "action": "gone", "inputs": {}},
+    ]
+    before = CandidatePlan.from_dict({"steps": steps})
     catalog = ActionCatalog([*filler, *others])
 
     _, model = await draft(
@@ -73,8 +78,8 @@ async def test_the_actions_of_the_plan_are_offered_and_those_that_the_change_is_
     )
 
     head = model.calls[0].messages[0].content
-    assert [f"{name}(" in head for name in ("filler_7", "rent_bicycle", "find_flights", "filler_8")] == [
-        True, True, True, False,
+    assert [f"{name}(" in head for name in ("filler_7", "filler_9", "rent_bicycle", "find_flights", "filler_8")] == [
+        True, True, True, True, False,
     ]  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def test_headings_that_occur_twice_make_one_section_and_empty_ones_none() -> Non
     ],
 )
 def test_what_looks_like_a_heading_elsewhere_begins_no_section(text: str) -> None:
-    assert list(Sections(f"Intro.\n\n{text}\n")) == ["body"]
+    assert dict(Sections(f"Intro.\n\n{text}\n")) == {"body": f"Intro.\n\n{text}"}
 
 
 def test_a_heading_after_a_code_block_begins_a_section() -> None:

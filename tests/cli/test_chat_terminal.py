@@ -1,0 +1,213 @@
+"""`goalgraph chat` at a real terminal, in a process of its own."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from tests.cli.test_chat import FORECAST, holding
+from tests.support.command_line import CommandLine
+from tests.support.eventually import eventually
+from tests.support.openai_server import serve, text
+from tests.support.talking import A_GOAL, WEATHER, Talk
+from tests.support.terminal import CTRL_C, CTRL_D, Terminal
+
+PROMPT = "> "
+GOAL = "What is the weather where I land?"
+
+
+@pytest.fixture
+def talk(command: CommandLine) -> Talk:
+    return Talk(command)
+
+
+async def left(terminal: Terminal) -> int:
+    terminal.type("/quit")
+    return await terminal.ended()
+
+
+async def test_a_goal_is_planned_asked_about_left_taken_up_and_run(talk: Talk) -> None:
+    async with serve() as server:
+        server.replies.extend([text(A_GOAL), text(WEATHER)])
+        model = ("--model", "m", "--base-url", server.url)
+        async with talk.terminal(*model) as first:
+            await first.until(PROMPT)
+            first.type(GOAL)
+            plan = await first.until("forecast_weather")
+            await first.until("airport (string): ")
+            assert await left(first) == 0
+            await first.until("the same command takes the conversation up again")
+        async with talk.terminal(*model) as second:
+            said = await second.until("To go on I need: airport")
+            await second.until("airport (string): ")
+            second.type("SEA")
+            await second.until("Say yes to run it")
+            await second.until(PROMPT)
+            second.type("yes")
+            await second.until("2 of 2 steps done")
+            await second.until("Done. answer: rain in Seattle")
+            await second.until(PROMPT)
+            assert await left(second) == 0
+
+    assert ("asking the model" in plan, "find_city" in plan, GOAL in said) == (True, True, True)
+    assert len(server.requests) == 2
+    assert [run["status"] for run in talk.command.json("runs", "ls")] == ["succeeded"]
+
+
+async def test_a_form_is_left_for_a_command_or_words(talk: Talk) -> None:
+    async with talk.terminal() as terminal:
+        await terminal.until(PROMPT)
+        terminal.type(FORECAST)
+        await terminal.until("city (string): ")
+        terminal.type("/runs")
+        await terminal.until("There are no runs yet.")
+        await terminal.until("still open: To go on I need: city")
+        await terminal.until("city (string): ")
+        terminal.type("/say city = Rome")
+        await terminal.until("city: Rome")
+        await terminal.until(PROMPT)
+        assert await left(terminal) == 0
+
+
+async def test_a_run_whose_process_was_killed_is_taken_up(talk: Talk) -> None:
+    lease = {"GOALGRAPH_RUNS__LEASE": "1"}
+    begun = talk.folder / "begun"
+    async with talk.terminal(**lease) as first:
+        await first.until(PROMPT)
+        first.type("collect a report")
+        await first.until("topic (string): ")
+        first.type("rain")
+        await first.until("Say yes to run it")
+        await first.until(PROMPT)
+        first.type("yes")
+        await eventually(lambda: asyncio.to_thread(begun.exists), "the action has begun")
+        first.process.kill()
+        await first.ended()
+    async with talk.terminal(**lease) as second:
+        await second.until("It is still running")
+        await second.until("1 of 1 steps done")
+        await second.until("Done: all about rain")
+        await second.until(PROMPT)
+        assert await left(second) == 0
+
+    assert [run["status"] for run in talk.command.json("runs", "ls")] == ["succeeded"]
+
+
+async def test_ctrl_c_stops_the_run_and_the_conversation_goes_on(talk: Talk) -> None:
+    async with talk.terminal() as terminal:
+        await terminal.until(PROMPT)
+        terminal.type("collect a report")
+        await terminal.until("topic (string): ")
+        terminal.type("rain")
+        await terminal.until("Say yes to run it")
+        await terminal.until(PROMPT)
+        terminal.type("yes")
+        await terminal.until("0 of 1 steps done, 1 running")
+        terminal.type(CTRL_C, end="")
+        await terminal.until("The run was stopped")
+        await terminal.until(PROMPT)
+        terminal.type("/history")
+        await terminal.until("assistant: The run was stopped")
+        await terminal.until(PROMPT)
+        assert await left(terminal) == 0
+
+    assert [run["status"] for run in talk.command.json("runs", "ls")] == ["cancelled"]
+
+
+async def test_ctrl_c_stops_a_model_that_does_not_answer(talk: Talk) -> None:
+    async with serve() as server:
+        reply = text(A_GOAL)
+        reply.slow = True
+        server.replies.append(reply)
+        async with talk.terminal("--model", "m", "--base-url", server.url) as terminal:
+            await terminal.until(PROMPT)
+            terminal.type(GOAL)
+            await server.asked.wait()
+            terminal.type(CTRL_C, end="")
+            await terminal.until("stopped")
+            await terminal.until(PROMPT)
+            assert await left(terminal) == 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "by", "code"),
+    [(CTRL_C, None, 130), (CTRL_D, None, 0), ("", signal.SIGTERM, 143)],
+    ids=["ctrl-c", "ctrl-d", "sigterm"],
+)
+async def test_leaving_at_the_prompt_keeps_what_is_open(
+    talk: Talk, keys: str, by: signal.Signals | None, code: int
+) -> None:
+    async with talk.terminal() as terminal:
+        await terminal.until(PROMPT)
+        terminal.type(FORECAST)
+        await terminal.until("city (string): ")
+        await reads(terminal)
+        if by is not None:
+            terminal.process.send_signal(by)
+        terminal.type(keys, end="")
+        ended = await terminal.ended()
+
+    assert (ended, "Traceback" in terminal.shown) == (code, False)
+    assert talk.lines("Oslo")[0]["question"]["kind"] == "plan"
+
+
+async def reads(terminal: Terminal) -> None:
+    """Wait until the line editor of the process listens: a key before that means something else."""
+    terminal.type("x", end="")
+    await terminal.until("x")
+    terminal.type("\x7f", end="")
+
+
+async def test_sigterm_during_a_run_stops_it_and_ends_the_conversation(talk: Talk) -> None:
+    begun = talk.folder / "begun"
+    async with talk.terminal() as terminal:
+        await terminal.until(PROMPT)
+        terminal.type("/plan collect a report")
+        await terminal.until("topic (string): ")
+        terminal.type("rain")
+        await terminal.until("Say yes to run it")
+        await terminal.until(PROMPT)
+        terminal.type("yes")
+        await eventually(lambda: asyncio.to_thread(begun.exists), "the action has begun")
+        os.kill(terminal.process.pid, signal.SIGTERM)
+        ended = await terminal.ended()
+
+    assert ended == 143
+    assert [run["status"] for run in talk.command.json("runs", "ls")] == ["cancelled"]
+
+
+async def test_a_secret_is_hidden_while_it_is_typed_and_stored_nowhere(talk: Talk) -> None:
+    secret = "tr0ub4dor-und-3"
+    async with talk.terminal() as terminal:
+        await terminal.until(PROMPT)
+        terminal.type("open the account of an owner")
+        await terminal.until("owner (string): ")
+        terminal.type("ann")
+        await terminal.until("password (string): ")
+        terminal.type(secret)
+        await terminal.until("Say yes to run it")
+        await terminal.until(PROMPT)
+        terminal.type("yes")
+        await terminal.until(f"opened for ann with {len(secret)} letters")
+        await terminal.until(PROMPT)
+        terminal.type("/history")
+        await terminal.until("opened for ann")
+        await terminal.until(PROMPT)
+        assert await left(terminal) == 0
+
+    assert secret not in terminal.shown
+    assert holding(talk, secret) == []
+    assert holding(talk, "opened for ann") != []
+
+
+async def test_a_model_that_cannot_be_reached_is_said_and_the_conversation_goes_on(talk: Talk) -> None:
+    async with talk.terminal("--model", "m", "--base-url", "http://127.0.0.1:1/v1") as terminal:
+        await terminal.until(PROMPT)
+        terminal.type("/plan forecast the weather")
+        await terminal.until("The language model does not answer")
+        await terminal.until(PROMPT)
+        terminal.type("/actions city")
+        await terminal.until("find_city")
+        await terminal.until(PROMPT)
+        assert await left(terminal) == 0
