@@ -287,6 +287,15 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     assert "cannot be read" in loaded.problems[0].message
 
 
+def test_control_characters_of_escapes_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    front = 'description: "Clears \\x1b[2J it."\nlicense: "\\a"\nmetadata:\n  planner.title: "\\x9b31m"'
+    write_skill(tmp_path, content=skill(front))
+
+    found = only(skills.load(tmp_path))
+
+    assert (found.description, found.license, found.title) == ("Clears  [2J it.", None, "31m")
+
+
 def test_strange_names_of_files_do_not_reach_the_terminal(tmp_path: Path) -> None:
     strange = os.fsdecode(os.fsencode(tmp_path) + b"/\x1b[31m\xff")
     Path(strange).mkdir()
