@@ -5,15 +5,16 @@ from typing import Any, cast
 
 from pydantic import SecretStr
 
-from planner.catalog import Slot, compile_schema, to_plain
-from planner.dialogue.goals import change_plan, consider, properties_of
+from planner.catalog import ActionCatalog, Slot, compile_schema, to_plain
+from planner.dialogue.goals import change_plan, consider, keys_of, properties_of, secret_keys, veiled
 from planner.dialogue.intents import RoutedIntent
 from planner.dialogue.parts import Turn
 from planner.dialogue.running import answer_run, drop_run
 from planner.dialogue.state import PendingQuestion
 from planner.dialogue.turn import AgentTurnResult
 from planner.drafting import InputParser, ParsedInputs
-from planner.drafting.form import asks_for_a_secret
+from planner.drafting.form import asks_for_a_secret, input_form
+from planner.drafting.input_parser import plainly
 from planner.drafting.signatures import slot_type
 from planner.errors import UnstorableOutput, closest
 from planner.execution.people import APPROVAL_SCHEMA
@@ -22,9 +23,14 @@ ANSWER = "answer"
 """The key under which an answer is read that is one value."""
 
 
-def may_hold_secrets(pending: PendingQuestion | None) -> bool:
+def may_hold_secrets(pending: PendingQuestion | None, message: str, catalog: ActionCatalog) -> bool:
     """Tell whether the answer to what is pending may hold a secret."""
-    return pending is not None and pending.kind in ("inputs", "run") and asks_for_a_secret(pending.form)
+    if pending is None:
+        return False
+    if pending.kind != "plan" or pending.plan is None:
+        return asks_for_a_secret(pending.form)
+    secret = secret_keys(input_form(pending.plan, keys_of(pending.plan), catalog))
+    return bool(plainly(message, {key: [] for key in secret}, alone=False))
 
 
 async def answer_inputs(turn: Turn, pending: PendingQuestion, routed: RoutedIntent) -> AgentTurnResult:
@@ -40,23 +46,10 @@ async def answer_inputs(turn: Turn, pending: PendingQuestion, routed: RoutedInte
 
 def take(turn: Turn, pending: PendingQuestion, values: Mapping[str, Any]) -> dict[str, Any]:
     """Keep secret values in this process, and return the others."""
-    secret = {key for key, node in pending.form.get("properties", {}).items() if asks_for_a_secret(node)}
-    hidden = {key: _veiled(value) for key, value in values.items() if key in secret}
+    secret = secret_keys(pending.form)
+    hidden = {key: veiled(value) for key, value in values.items() if key in secret}
     turn.parts.hold(pending.run_id or "", hidden)
     return {key: value for key, value in values.items() if key not in secret}
-
-
-def _veiled(value: Any) -> Any:
-    """Return a value with every text in it as a `SecretStr`, which no record, prompt or log shows."""
-    match value:
-        case str():
-            return SecretStr(value)
-        case Mapping():
-            return {key: _veiled(part) for key, part in cast("Mapping[str, Any]", value).items()}
-        case list():
-            return [_veiled(part) for part in cast("list[Any]", value)]
-        case _:
-            return value
 
 
 async def read_inputs(turn: Turn, pending: PendingQuestion) -> ParsedInputs:
@@ -158,8 +151,7 @@ async def answer_plan(turn: Turn, pending: PendingQuestion, routed: RoutedIntent
 
 async def answer_question(turn: Turn, pending: PendingQuestion, routed: RoutedIntent) -> AgentTurnResult:
     """Answer what a run asks a person."""
-    approval = _is_approval(pending.form)
-    if approval and turn.values is None:
+    if pending.form == APPROVAL_SCHEMA and turn.values is None:
         if routed.reply not in ("approve", "drop"):
             turn.before.append("Please say yes or no.")
             return turn.asks(pending)
@@ -172,10 +164,6 @@ async def answer_question(turn: Turn, pending: PendingQuestion, routed: RoutedIn
     if routed.reply == "drop":
         return await drop_run(turn, pending)
     return await answer_run(turn, pending, await _read_answer(turn, pending))
-
-
-def _is_approval(form: Mapping[str, Any]) -> bool:
-    return form == APPROVAL_SCHEMA
 
 
 async def _read_answer(turn: Turn, pending: PendingQuestion) -> Any:

@@ -3,9 +3,10 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.utils.uuid import uuid7
+from pydantic import SecretStr
 
 from planner.catalog import to_plain
 from planner.dialogue.intents import RoutedIntent
@@ -15,7 +16,7 @@ from planner.dialogue.state import PendingQuestion
 from planner.dialogue.turn import AgentTurnResult
 from planner.dialogue.wording import plan_text, specs_of, value_text, why_no_plan, why_not_run
 from planner.drafting import InputParser, PlanningContext
-from planner.drafting.form import input_form, question_text
+from planner.drafting.form import asks_for_a_secret, input_form, question_text
 from planner.drafting.input_parser import plainly
 from planner.errors import UnstorableOutput
 from planner.execution.secrets import secrets_in
@@ -95,7 +96,7 @@ async def change_plan(turn: Turn, pending: PendingQuestion, *, by_words: bool = 
         if changed is not None:
             return changed
     if parts.service.llm is None:
-        names = list(dict.fromkeys([*_keys(plan), *_literals(plan)]))
+        names = list(dict.fromkeys([*keys_of(plan), *_literals(plan)]))
         known = f" I know: {', '.join(names)}." if names else ""
         turn.before.append(f"Without a language model a plan is changed by writing key = value.{known}")
         return turn.asks(pending)
@@ -125,8 +126,9 @@ async def _show_changes(
     if not lines:
         turn.before.append("That changes nothing in the plan.")
         return turn.asks(pending)
+    guessed = pending.draft and turn.parts.service.llm is None
     changed = pending.model_copy(
-        update={"plan": plan, "inputs": {}, "run_id": str(uuid7()), "draft": False, "form": {}, "text": ""}
+        update={"plan": plan, "inputs": {}, "run_id": str(uuid7()), "draft": guessed, "form": {}, "text": ""}
     )
     changed = _with_inputs(turn, changed, inputs)
     turn.forget()
@@ -138,8 +140,8 @@ async def _change_values(turn: Turn, pending: PendingQuestion, plan: CandidatePl
     """Set inputs that are written as `key = value`: of the user's, or those of a step; `None` when none is."""
     known, service = turn.parts.inputs_of(pending), turn.parts.service
     literal = _literals(plan)
-    keys = list(dict.fromkeys([*_keys(plan), *literal]))
-    form = input_form(plan, _keys(plan), service.catalog)
+    keys = list(dict.fromkeys([*keys_of(plan), *literal]))
+    form = input_form(plan, keys_of(plan), service.catalog)
     found = plainly(turn.message, {key: [] for key in keys}, alone=False)
     if not found:
         return None
@@ -151,7 +153,9 @@ async def _change_values(turn: Turn, pending: PendingQuestion, plan: CandidatePl
         turn.before.append("\n".join(["This does not fit:", *(f"- {error}" for error in read.errors)]))
         return turn.asks(pending)
     steps = [step.model_copy(update={"inputs": _set(step, literal, read.values)}) for step in plan.steps]
-    inputs = {**known, **{key: value for key, value in read.values.items() if key not in literal}}
+    secret = secret_keys(form)
+    given = {key: veiled(value) if key in secret else value for key, value in read.values.items()}
+    inputs = {**known, **{key: value for key, value in given.items() if key not in literal}}
     return await _show_changes(turn, pending, plan.model_copy(update={"steps": tuple(steps)}), inputs)
 
 
@@ -176,7 +180,25 @@ def properties_of(form: Mapping[str, Any]) -> dict[str, Any]:
     return {key: {**node, **shared} for key, node in form.get("properties", {}).items()}
 
 
-def _keys(plan: CandidatePlan) -> list[str]:
+def secret_keys(form: Mapping[str, Any]) -> set[str]:
+    """Return the keys of a form whose values are secret."""
+    return {key for key, node in form.get("properties", {}).items() if asks_for_a_secret(node)}
+
+
+def veiled(value: Any) -> Any:
+    """Return a value with every text in it as a `SecretStr`, which no record, prompt or log shows."""
+    match value:
+        case str():
+            return SecretStr(value)
+        case Mapping():
+            return {key: veiled(part) for key, part in cast("Mapping[str, Any]", value).items()}
+        case list():
+            return [veiled(part) for part in cast("list[Any]", value)]
+        case _:
+            return value
+
+
+def keys_of(plan: CandidatePlan) -> list[str]:
     """Return the user keys that a plan binds."""
     shape = plan.to_dict()
     found = (one for _, one in references_in({"steps": shape["steps"], "outputs": plan.outputs}))
@@ -189,13 +211,13 @@ def _literals(plan: CandidatePlan) -> dict[str, str]:
     names = [name for name, _ in steps]
     plain = {name: step for name, step in steps if names.count(name) == 1}
     bound = {name for step in plan.steps for name, value in step.inputs.items() if any(references_in(value))}
-    return {name: step for name, step in plain.items() if name not in bound and name not in _keys(plan)}
+    return {name: step for name, step in plain.items() if name not in bound and name not in keys_of(plan)}
 
 
 def _with_inputs(turn: Turn, pending: PendingQuestion, inputs: Mapping[str, Any]) -> PendingQuestion:
     """Give a plan the inputs that it binds: plain ones are stored with it, all others live in this process."""
     plan = pending.plan
-    keys = set(_keys(plan)) if plan is not None else set[str]()
+    keys = set(keys_of(plan)) if plan is not None else set[str]()
     plain: dict[str, Any] = {}
     held: dict[str, Any] = {}
     for name, value in inputs.items():

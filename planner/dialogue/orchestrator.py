@@ -173,7 +173,11 @@ class AgentOrchestrator:
                 await self.memory.save(session_state)
                 pending = session_state.pending
                 return None if pending is None or not pending.text else turn.asks(pending)
-            return await self._said(turn, await tell(turn, standing))
+            asked = session_state.pending
+            result = await tell(turn, standing)
+            if standing.ended or session_state.pending != asked:
+                return await self._said(turn, result)
+            return result  # which was said before
 
     # ------------------------------------------------------------------------------------------------------- one turn
 
@@ -201,7 +205,7 @@ class AgentOrchestrator:
         if not turn.message and turn.values is None:
             pending = state.pending
             return turn.says(NOTHING_SAID) if pending is None or not pending.text else turn.asks(pending)
-        turn.confidential = may_hold_secrets(state.pending)
+        turn.confidential = may_hold_secrets(state.pending, turn.message, self._parts.service.catalog)
         shown = WITHHELD if turn.confidential or not turn.message else turn.message
         standing = await look(turn)
         again = standing is not None and await self._repeats(state, shown)
@@ -245,7 +249,8 @@ class AgentOrchestrator:
             turn.state.pending = None  # it was agreed to, and is running or about to be
             turn.before.append(f"What was begun before goes on (run {standing.id}).")
         if standing.ended:
-            turn.before = [f"Meanwhile: {(await tell(turn, standing)).message_to_user}"]
+            before, turn.before = turn.before, []
+            turn.before = [*before, f"Meanwhile: {(await tell(turn, standing)).message_to_user}"]
         return await self._do(turn, routed)
 
     async def _go_on(self, turn: Turn, standing: Standing) -> AgentTurnResult:

@@ -6,6 +6,7 @@ import pytest
 
 from goalgraph import NodePlanner
 from planner.errors import ModelUnavailable, TooManyRuns
+from storage.sessions import MemoryStorage
 from tests.support.conversations import ASK, BOOK, FIND, GOAL, Agency, a_plan, says, step, talking
 
 TRIP = a_plan(
@@ -179,3 +180,28 @@ async def test_a_run_that_is_not_started_leaves_the_plan_to_be_approved_again(
         done = await say("yes")
 
     assert (["book LH-1"], True) == (agency.done, done.execution is not None)
+
+
+async def test_a_secret_that_is_changed_in_a_plan_is_shown_to_no_model_and_stored_nowhere(agency: Agency) -> None:
+    sessions = MemoryStorage()
+    plan = a_plan(step("log_in", user="joe", password="${user.password}"))
+    async with talking(agency, GOAL, plan, review="always", sessions=sessions) as say:
+        await say("log me in over there")
+        await say("swordfish-1")
+        changed = await say("password = swordfish-4711")
+        await say("yes")
+        stored = [await sessions.get_task_context("trip"), await sessions.get_conversation_history("trip", 50)]
+
+    assert ["password is now ********** (was **********)"] == list(changed.changes)
+    assert ["log in joe 14"] == agency.done
+    assert "swordfish" not in say.prompts + repr(stored) + repr(say.state)
+
+
+async def test_a_plan_that_was_guessed_is_shown_again_after_it_was_changed(agency: Agency) -> None:
+    async with talking(agency, model=False, review="never") as say:
+        await say("find a flight")
+        await say("Oslo")
+        changed = await say("destination = Rome")
+
+    assert changed.question is not None
+    assert (True, []) == (changed.question.draft, agency.done)

@@ -157,7 +157,9 @@ async def test_a_run_that_takes_long_goes_on_and_its_end_is_told_later(agency: A
 
     async with talking(agency, GOAL, a_plan(step("slow")), actions=[slow], patience=0.05) as say:
         begun = await say("do the slow thing now")
+        said = say.state.messages
         going = await say.agent.catch_up(say.state)
+        assert said == say.state.messages
         run_id = say.state.running
         assert run_id is not None
         between = await say("/nonsense")
