@@ -1,7 +1,5 @@
 """What people say to a planner that no action serves: the other side of a floor that refuses no goal."""
 
-import hashlib
-
 _LINES = """\
 Thanks, that is all for now|How are you today|What is the meaning of life|You are the best|Good morning
 I do not understand|Tell me more about yourself|Can you help me|ok great|never mind|lol that was funny
@@ -33,11 +31,20 @@ catch moonbeams in a jar|ride a unicorn to the end of the rainbow|turn lead into
 walk through a wall|become invisible|resurrect a mammoth|unboil an egg|count the grains of sand on every beach
 build a snowman in the Sahara|bottle the smell of rain|paint the wind|fold the sea in half|iron the clouds
 blorp flibber wug|xyzzy plugh|hjkl hjkl hjkl|aaaaaaaa|1234567890|foo bar baz|qwerty uiop|brrr zzz
-Alouette, gentille alouette|Morgen wird alles besser|No me importa nada|Che bella giornata|Ik heb geen zin"""
+Alouette, gentille alouette|Morgen wird alles besser|No me importa nada|Che bella giornata|Ik heb geen zin
+my neighbour's cat has been sitting on the fence all afternoon|I used to love rainy Sundays when I was a child
+do you ever get bored of answering people|could you sharpen my kitchen knives
+iron my shirts before the wedding|I think my sister is angry with me|tell me a joke about penguins
+well that did not go as I had hoped|hold on a second, someone is at the door|you're wrong about that
+teach my dog to moonwalk|shave the hedge into the shape of a swan|carry this piano up four flights of stairs
+never mind what I said before|brilliant, exactly what I wanted
+we had pancakes for breakfast and they were burnt|sew a button onto my coat|dig a pond behind the shed
+what's your favourite colour|are you able to feel pain|he said she said that they were leaving on Tuesday
+the door creaks and nobody oils it|blow up two hundred balloons by hand|wash the windows on the outside
+marry me|I miss my old flat|guess what happened to me on the bus|ugh, Mondays|knock on wood
+please pass the salt|tickle the baby until it laughs|wrap the parcel in brown paper and tie a bow
+milk the goats at dawn|carve a whistle out of willow|stop repeating yourself|it was lovely talking to you
+my knee hurts when I kneel down|how do magnets even work|who would win, a bear or a shark
+write nothing and say nothing"""
 REMARKS = tuple(remark for line in _LINES.splitlines() for remark in line.split("|"))
 """Where a word of one is in thousands of actions' texts all the same, it is hard to see."""
-
-
-def held_out(text: str) -> bool:
-    """Tell whether a goal or a remark is of the half that the floor was not set on."""
-    return hashlib.sha256(text.encode()).digest()[0] % 2 == 1

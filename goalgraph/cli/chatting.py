@@ -129,13 +129,15 @@ class _Chat:
         pending = None if standing is not None else state.pending
         repeated = pending is not None and bool(said) and said[-1]["role"] == "assistant"
         show_history(said[:-1] if repeated else said, self.console)
-        if standing is not None:
+        if standing is None:
+            if pending is not None:
+                show_question(pending, self.console)
+        elif standing.execution is None and not asks(standing) and state.running is not None:
+            show_answer(standing.message_to_user or "", self.console)
+            if self.at_terminal:
+                await self._watch(state, state.running)
+        else:
             show_turn(standing, self.console)
-        elif pending is not None:
-            show_question(pending, self.console)
-        goes_on = standing is not None and standing.execution is None and not asks(standing)
-        if goes_on and state.running is not None and self.at_terminal:
-            await self._watch(state, state.running)
 
     async def _watch(self, state: SessionState, run_id: str) -> None:
         """Wait for a run that is there already, and tell what becomes of it."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from planner.catalog.postings import ALONE, FLOOR, FLOOR_FROM, Mask, Postings, Topic
+from planner.catalog.postings import FLOOR, FLOOR_FROM, WEAK, Mask, Postings, Topic
 from planner.catalog.search import ALL_ACTIONS, ActionSearch, SearchHit
 from planner.catalog.spec import ActionSpec
 from planner.catalog.words import spelled_parts
@@ -172,16 +172,16 @@ def _unknown(index: Postings | None, clauses: Sequence[Clause]) -> list[str]:
 
 
 def _verdict(topic: Topic, hits: Sequence[SearchHit], *, named: bool) -> str:
-    score = f"the best action has {topic.best:.2f}; the floor is {FLOOR:g}, and {ALONE:g} where it shares one word only"
+    score = f"the best action has {topic.best:.2f}; the floor is {FLOOR:g}, or {WEAK:g} with two words or one of a name"
     if named:
         return f"passed: the goal names {', '.join(hit.action.name for hit in hits if hit.reason == 'named')}"
     match topic.rule:
         case "floor":
             return f"passed: {score}"
         case "name":
-            return f"passed below the floor: the best has most of the goal, with a word in its name ({score})"
-        case "covered":
-            return f"passed below the floor: the best has most of the goal, with two words or more ({score})"
+            return f"passed below the floor: the best has a word of the goal in its name ({score})"
+        case "words":
+            return f"passed below the floor: the best has two words of the goal or more ({score})"
         case "small":
             return f"passed: of fewer than {FLOOR_FROM} actions, one that has any word of the goal is enough"
         case "below":

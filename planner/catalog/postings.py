@@ -13,20 +13,20 @@ Scores = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 FLOOR = 0.65
-"""What the best action has to score, in units of log(1 + actions), when it shares two words with a goal,"""
-ALONE = 0.8
-"""and when it shares only one. Most remarks that no action serves share one word with some action, most goals more.
-
-Set on one half of Seal-Tools dev (4,076 actions) and of remarks, so that no goal of that half is refused; of the other
-half, 0.3 % of the goals are refused and 79 % of the remarks. `benchmarks/retrieval.py` measures both.
-"""
+"""What the best action has to score, in units of log(1 + actions), for a goal to be on topic by that alone."""
+WEAK = 0.35
+"""What is enough when it shares two words with the goal, or one that is in its name: a goal may be short;"""
 COVERED = 0.6
-"""A best action with this part of all that the catalog knows of a goal, by rarity, is about it by `FLOOR` alone, and
-below that when it shares two words, or one that is in its name: a goal may be short."""
+"""and with less, when that is this part of all that the catalog knows of the goal, by rarity.
+
+Set on Seal-Tools dev (4,076 actions) so that goals pass, short ones too, since a refusal ends a draft and an action too
+many costs a line of a prompt: of 700 goals none is refused, and of 1,538 clauses of two to five words 2.1 %. So almost
+half of the remarks that no action serves pass as well. `benchmarks/retrieval.py` measures all of it.
+"""
 FLOOR_FROM = 25
 """In catalogs smaller than this the rarity of words says little, so any word in common is enough."""
 
-Rule = Literal["floor", "name", "covered", "small", "below", "no_words"]
+Rule = Literal["floor", "name", "words", "small", "below", "no_words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Topic:
     """Whether a goal is about anything here."""
 
     rule: Rule
-    """What let it pass (`floor`, `name`, `covered`, or `small`: too few actions to judge), or why it did not."""
+    """What let it pass (`floor`, `name`, `words`, or `small`: too few actions to judge), or why it did not."""
     best: float
     """What the best action has for the goal or for a clause of it, in units of log(1 + actions), as `FLOOR` is."""
 
@@ -119,31 +119,26 @@ class Postings:
             return Topic("no_words", 0.0)
         if self.size < FLOOR_FROM:
             return Topic("small", best / unit)
-        if best >= ALONE * unit:
+        if best >= FLOOR * unit:
             return Topic("floor", best / unit)
-        return Topic(self._weak(parts, int(whole.argmax()), above_floor=best >= FLOOR * unit), best / unit)
+        return Topic(self._weak(parts, int(whole.argmax()), scored=best >= WEAK * unit), best / unit)
 
-    def _weak(self, parts: Sequence[Sequence[Sequence[str]]], top: int, *, above_floor: bool) -> Rule:
+    def _weak(self, parts: Sequence[Sequence[Sequence[str]]], top: int, *, scored: bool) -> Rule:
         """Judge a goal by the words that its best action `top` shares with it."""
-        shared = known = 0.0
-        words = 0
-        named = False
+        shared: list[str] = []
+        known = had = 0.0
         for word in {word for sentence in parts for clause in sentence for word in clause}:
             rows, _ = self.having(word)
-            if not len(rows):
-                continue  # a name or a number, most likely: what the action is to be called with
-            rarity = math.log1p((self.size - len(rows) + 0.5) / (len(rows) + 0.5))
+            rarity = math.log1p((self.size - len(rows) + 0.5) / (len(rows) + 0.5)) if len(rows) else 0.0
             known += rarity
             if (rows == top).any():
-                shared += rarity
-                words += 1
-                named = named or word in self.names[top]
-        covered = shared >= COVERED * known
-        if above_floor and (covered or words > 1):
-            return "floor"
-        if not covered:
+                had += rarity
+                shared.append(word)
+        if not scored and had < COVERED * known:
             return "below"
-        return "name" if named else "covered" if words > 1 else "below"
+        if any(word in self.names[top] for word in shared):
+            return "name"
+        return "words" if len(shared) > 1 else "below"
 
 
 def _sharpened(scores: Scores, top: float) -> Scores:

@@ -11,7 +11,16 @@ from planner.dialogue.state import PendingQuestion
 from planner.dialogue.turn import AgentTurnResult
 from planner.dialogue.wording import question_of, result_text
 from planner.drafting.form import input_form, question_text
-from planner.errors import InvalidAnswer, NotEntitled, NotWaiting, PlannerError, RunEnded, RunNotFound, UnknownQuestion
+from planner.errors import (
+    InvalidAnswer,
+    NotEntitled,
+    NotWaiting,
+    PlannerError,
+    RunEnded,
+    RunNotFound,
+    UnknownQuestion,
+    UnstorableOutput,
+)
 from planner.execution import ExecutionResult, PendingInterrupt, RunRecord
 from planner.execution.people import may_answer
 from planner.plan import CandidatePlan
@@ -32,7 +41,11 @@ async def run(turn: Turn, pending: PendingQuestion) -> AgentTurnResult:
     if state.running not in (None, run_id):
         turn.before.append(f"The run that was begun before goes on by itself (run {state.running}).")
     state.pending, state.running = pending, run_id
-    await parts.memory.save(state)
+    try:
+        await parts.memory.save(state)
+    except UnstorableOutput as error:
+        state.pending = state.running = None
+        return turn.says(f"The plan cannot be stored, so it was not run: {error}.", plan=plan)
     inputs = parts.inputs_of(pending)
     if parts.executor is not None:
         return await settle(turn, pending, await parts.executor.execute(plan, user_inputs=inputs))

@@ -40,7 +40,7 @@ class ParsedInputs:
     missing_keys: set[str] = field(default_factory=set[str])
     errors: list[str] = field(default_factory=list[str])
     """Why a value was not taken, or why the model could not be asked."""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = field(default_factory=Usage, compare=False)
     """Of the model."""
 
 

@@ -1,8 +1,9 @@
 """`goalgraph chat` at a real terminal, in a process of its own."""
 
 import asyncio
-import os
+import json
 import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.cli.test_chat import FORECAST, holding
 from tests.support.command_line import CommandLine
 from tests.support.eventually import eventually
 from tests.support.openai_server import serve, text
+from tests.support.redis_server import RedisServer
 from tests.support.talking import A_GOAL, WEATHER, Talk
 from tests.support.terminal import CTRL_C, CTRL_D, Terminal
 
@@ -20,6 +22,11 @@ GOAL = "What is the weather where I land?"
 @pytest.fixture
 def talk(command: CommandLine) -> Talk:
     return Talk(command)
+
+
+async def statuses(talk: Talk) -> list[str]:
+    """Where the runs are; a command has an event loop of its own."""
+    return [run["status"] for run in await asyncio.to_thread(talk.command.json, "runs", "ls")]
 
 
 async def left(terminal: Terminal) -> int:
@@ -52,7 +59,7 @@ async def test_a_goal_is_planned_asked_about_left_taken_up_and_run(talk: Talk) -
 
     assert ("asking the model" in plan, "find_city" in plan, GOAL in said) == (True, True, True)
     assert len(server.requests) == 2
-    assert [run["status"] for run in talk.command.json("runs", "ls")] == ["succeeded"]
+    assert await statuses(talk) == ["succeeded"]
 
 
 async def test_a_form_is_left_for_a_command_or_words(talk: Talk) -> None:
@@ -86,12 +93,41 @@ async def test_a_run_whose_process_was_killed_is_taken_up(talk: Talk) -> None:
         await first.ended()
     async with talk.terminal(**lease) as second:
         await second.until("It is still running")
-        await second.until("1 of 1 steps done")
         await second.until("Done: all about rain")
         await second.until(PROMPT)
         assert await left(second) == 0
 
-    assert [run["status"] for run in talk.command.json("runs", "ls")] == ["succeeded"]
+    assert await statuses(talk) == ["succeeded"]
+
+
+async def test_what_no_store_keeps_is_asked_again_to_go_on(talk: Talk) -> None:
+    lease = {"GOALGRAPH_RUNS__LEASE": "1"}
+    begun = talk.folder / "begun"
+    async with talk.terminal(**lease) as first:
+        await first.until(PROMPT)
+        first.type("/plan unlock a vault")
+        await first.until("name (string): ")
+        first.type("blue")
+        await first.until("password (string): ")
+        await first.until_hidden()
+        first.type("tr0ub4dor")
+        await first.until("Say yes to run it")
+        await first.until(PROMPT)
+        first.type("yes")
+        await eventually(lambda: asyncio.to_thread(begun.exists), "the action has begun")
+        first.process.kill()
+        await first.ended()
+    async with talk.terminal(**lease) as second:
+        await second.until("goes on when you give this again")
+        await second.until("password (string): ")
+        await second.until_hidden()
+        second.type("tr0ub4dor-und-3")
+        await second.until("unlocked with 15 letters")
+        await second.until(PROMPT)
+        assert await left(second) == 0
+
+    assert await statuses(talk) == ["succeeded"]
+    assert holding(talk, "tr0ub4dor") == []
 
 
 async def test_ctrl_c_stops_the_run_and_the_conversation_goes_on(talk: Talk) -> None:
@@ -112,7 +148,7 @@ async def test_ctrl_c_stops_the_run_and_the_conversation_goes_on(talk: Talk) -> 
         await terminal.until(PROMPT)
         assert await left(terminal) == 0
 
-    assert [run["status"] for run in talk.command.json("runs", "ls")] == ["cancelled"]
+    assert await statuses(talk) == ["cancelled"]
 
 
 async def test_ctrl_c_stops_a_model_that_does_not_answer(talk: Talk) -> None:
@@ -131,32 +167,26 @@ async def test_ctrl_c_stops_a_model_that_does_not_answer(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "by", "code"),
-    [(CTRL_C, None, 130), (CTRL_D, None, 0), ("", signal.SIGTERM, 143)],
+    ("press", "code"),
+    [
+        (lambda terminal: terminal.type(CTRL_C, end=""), 130),
+        (lambda terminal: terminal.type(CTRL_D, end=""), 0),
+        (lambda terminal: terminal.process.terminate(), 143),
+    ],
     ids=["ctrl-c", "ctrl-d", "sigterm"],
 )
 async def test_leaving_at_the_prompt_keeps_what_is_open(
-    talk: Talk, keys: str, by: signal.Signals | None, code: int
+    talk: Talk, press: Callable[[Terminal], None], code: int
 ) -> None:
     async with talk.terminal() as terminal:
         await terminal.until(PROMPT)
         terminal.type(FORECAST)
         await terminal.until("city (string): ")
-        await reads(terminal)
-        if by is not None:
-            terminal.process.send_signal(by)
-        terminal.type(keys, end="")
-        ended = await terminal.ended()
+        ended = await terminal.ended(lambda: press(terminal))
 
     assert (ended, "Traceback" in terminal.shown) == (code, False)
-    assert talk.lines("Oslo")[0]["question"]["kind"] == "plan"
-
-
-async def reads(terminal: Terminal) -> None:
-    """Wait until the line editor of the process listens: a key before that means something else."""
-    terminal.type("x", end="")
-    await terminal.until("x")
-    terminal.type("\x7f", end="")
+    (shown,) = await asyncio.to_thread(talk.lines, "Oslo")
+    assert shown["question"]["kind"] == "plan"
 
 
 async def test_sigterm_during_a_run_stops_it_and_ends_the_conversation(talk: Talk) -> None:
@@ -170,11 +200,32 @@ async def test_sigterm_during_a_run_stops_it_and_ends_the_conversation(talk: Tal
         await terminal.until(PROMPT)
         terminal.type("yes")
         await eventually(lambda: asyncio.to_thread(begun.exists), "the action has begun")
-        os.kill(terminal.process.pid, signal.SIGTERM)
+        terminal.process.terminate()
         ended = await terminal.ended()
 
     assert ended == 143
-    assert [run["status"] for run in talk.command.json("runs", "ls")] == ["cancelled"]
+    assert await statuses(talk) == ["cancelled"]
+
+
+async def test_ctrl_c_ends_what_comes_from_a_pipe(talk: Talk) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *talk.arguments("--json"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=talk.environment(),
+        cwd=talk.folder,
+    )
+    assert process.stdin is not None
+    process.stdin.write(b"/plan collect a report\nrain\nyes\n/history\n")
+    begun = talk.folder / "begun"
+    await eventually(lambda: asyncio.to_thread(begun.exists), "the action has begun")
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = await process.communicate()
+
+    assert (process.returncode, b"Traceback" in stderr) == (130, False)
+    *_, last = [json.loads(line) for line in stdout.splitlines()]
+    assert last["execution"]["status"] == "cancelled"
 
 
 async def test_a_secret_is_hidden_while_it_is_typed_and_stored_nowhere(talk: Talk) -> None:
@@ -185,6 +236,7 @@ async def test_a_secret_is_hidden_while_it_is_typed_and_stored_nowhere(talk: Tal
         await terminal.until("owner (string): ")
         terminal.type("ann")
         await terminal.until("password (string): ")
+        await terminal.until_hidden()
         terminal.type(secret)
         await terminal.until("Say yes to run it")
         await terminal.until(PROMPT)
@@ -211,3 +263,19 @@ async def test_a_model_that_cannot_be_reached_is_said_and_the_conversation_goes_
         await terminal.until("find_city")
         await terminal.until(PROMPT)
         assert await left(terminal) == 0
+
+
+async def test_a_store_that_dies_ends_it_with_one_sentence(talk: Talk) -> None:
+    with RedisServer(talk.folder / "redis", tcp=True) as server:
+        async with talk.terminal("--redis", server.url) as terminal:
+            await terminal.until(PROMPT)
+            terminal.type("/history")
+            await terminal.until(PROMPT)
+            server.kill()
+            terminal.type("/history")
+            ended = await terminal.ended()
+
+    last = terminal.shown.rstrip().splitlines()[-1]
+    assert (ended, "Traceback" in terminal.shown) == (1, False)
+    assert last.startswith("error: ")
+    assert str(server.port) in terminal.shown

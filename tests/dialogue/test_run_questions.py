@@ -13,6 +13,7 @@ from planner.execution import RunStores
 from storage.sessions import MemoryStorage
 from tests.support.conversations import BOOK, GOAL, Agency, a_plan, says, step, talking
 from tests.support.run_services import memory_stores
+from tests.support.running import loop_turn
 
 PAY = a_plan(step("pay", amount=12))
 SEAT = a_plan(step("choose_seat"))
@@ -258,3 +259,62 @@ async def test_another_message_while_a_run_goes_on_finds_it_going_on(agency: Age
     assert told is not None
     assert told.question is not None
     assert ("Done: at last", "plan") == ((told.message_to_user or "").partition("\n")[0], told.question.kind)
+
+
+async def test_the_answer_that_began_a_run_may_be_given_again_while_it_goes_on(agency: Agency) -> None:
+    """It is told what the one run came to."""
+    gate, working = asyncio.Event(), asyncio.Event()
+    calls: list[str] = []
+
+    @action(effect="write")
+    async def slow() -> str:
+        """Take long."""
+        calls.append("slow")
+        working.set()
+        await gate.wait()
+        return "at last"
+
+    async with talking(agency, GOAL, a_plan(step("slow")), actions=[slow]) as say:
+        await say("do the slow thing now")
+        turn = asyncio.create_task(say("yes"))
+        await working.wait()
+        turn.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await turn
+        again = asyncio.create_task(say("yes"))
+        await loop_turn()
+        gate.set()
+        told = await again
+
+    assert ("Done: at last", ["slow"], None) == (told.message_to_user, calls, say.state.running)
+
+
+async def test_whoever_lost_the_role_that_a_question_asks_for_may_not_answer_it(agency: Agency) -> None:
+    @action(approval=Approval(roles=["manager"]), effect="external")
+    async def spend(amount: int) -> str:
+        """Spend an amount."""
+        raise AssertionError(amount)
+
+    boss, plan = RequestIdentity(user_id="boss", roles=("manager",)), a_plan(step("spend", amount=5))
+    async with talking(agency, GOAL, plan, review="never", actions=[spend], identity=boss) as say:
+        asked = await say("spend five on something")
+        say.state.identity = RequestIdentity(user_id="boss")
+        turn = await say("yes")
+
+    assert asked.question is not None
+    assert (turn.message_to_user or "").startswith(
+        "You may not answer this; manager may.\n\nThe run waits for somebody"
+    )
+    assert None is turn.question
+
+
+async def test_a_question_of_a_run_that_is_gone_is_closed(agency: Agency) -> None:
+    async with talking(agency, GOAL, SEAT) as say:
+        await say("choose a seat in the plane")
+        assert say.state.pending is not None
+        say.state.pending = say.state.pending.model_copy(update={"run_id": "gone"})
+        say.state.running = "gone"
+        turn = await say("", 3)
+
+    assert "The run that asked this is not there any more." == turn.message_to_user
+    assert (None, None) == (say.state.pending, say.state.running)

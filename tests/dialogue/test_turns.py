@@ -1,6 +1,7 @@
 """One message and what comes of it: an answer in words, a quick action, or a plan that is run."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from goalgraph import (
     RequestIdentity,
     RoutedIntent,
     SessionState,
+    action,
 )
 from planner.errors import ModelUnavailable, SessionNotFound
 from planner.execution import ExecutionResult
@@ -50,6 +52,35 @@ async def test_a_message_that_asks_for_nothing_is_answered_by_the_model(agency: 
     assert "book_flight(flight: str)" in told[0].content
     assert "delete_everything" not in told[0].content
     assert (1, 2) == (first.usage.calls, second.usage.calls)
+
+
+async def test_what_was_summarised_and_what_runs_gave_is_data_for_the_model(agency: Agency) -> None:
+    async with talking(agency, GOAL, FIND, "Yes, LH-Oslo.") as say:
+        await say("find a flight to Oslo for me")
+        say.state.summary = "Ann likes </data> trains."
+        await say("thanks")
+
+    assert say.model is not None
+    head = say.model.calls[-1].messages[0].content
+    assert '<data name="summary">\nAnn likes \\u003c/data> trains.\n</data>' in head
+    assert "LH-Oslo" in head.partition('<data name="results">')[2]
+
+
+async def test_of_many_actions_those_are_told_that_a_message_is_about(agency: Agency) -> None:
+    def made(number: int) -> Any:
+        async def work(value: int) -> int:
+            return value
+
+        work.__name__, work.__doc__ = f"fold_napkin_{number}", f"Fold a napkin in way {number}."
+        return action(work)
+
+    async with talking(agency, says("chat"), "No.", actions=[made(number) for number in range(60)]) as say:
+        await say("Is it at all possible to book a flight, what do you think")
+
+    assert say.model is not None
+    head = say.model.calls[-1].messages[0].content
+    assert "book_flight(flight: str)" in head
+    assert head.count("fold_napkin_") <= 29
 
 
 async def test_the_instruction_of_answers_can_be_replaced(agency: Agency) -> None:
@@ -235,6 +266,39 @@ async def test_without_a_plan_a_sentence_says_why(agency: Agency, answers: list[
     assert turn.planning is not None
 
 
+async def test_a_draft_whose_tokens_are_used_up_is_told(agency: Agency) -> None:
+    class Builder:
+        def build(self, *, user_message: str, routed: RoutedIntent, session_state: Any) -> PlanningContext:
+            return PlanningContext(goal=user_message, max_tokens=10)
+
+    async with talking(agency, GOAL, a_plan(step("teleport")), context_builder=Builder()) as say:
+        turn = await say("bring me to the moon with it")
+
+    assert "the tokens allowed for this draft are used up. Raise max_tokens." in (turn.message_to_user or "")
+
+
+@pytest.mark.parametrize("review", ["always", "never"])
+async def test_a_plan_that_cannot_be_stored_is_not_run(agency: Agency, review: Any) -> None:
+    class Router:
+        async def route(self, *, user_message: str, session_state: SessionState) -> RoutedIntent:
+            return RoutedIntent(mode="plan_and_execute")
+
+    large = CandidatePlan.from_dict(a_plan(step("find_flight", destination="Oslo")))
+    async with talking(agency, large, router=Router(), review=review) as say:
+        drafted = say.agent._parts.service._drafter.draft  # pyright: ignore[reportPrivateUsage]  # models cannot say it
+
+        async def odd(*given: Any) -> Any:
+            found = await drafted(*given)
+            plan = large.model_copy(update={"extras": {"size": 2**70}})
+            return replace(found, plan=plan)
+
+        say.agent._parts.service._drafter.draft = odd  # type: ignore[method-assign]  # pyright: ignore[reportPrivateUsage]  # as above
+        turn = await say("find a flight")
+
+    assert ([], None, None) == (agency.done, say.state.pending, say.state.running)
+    assert "64 bits" in (turn.message_to_user or "")
+
+
 async def test_without_a_model_a_goal_that_nothing_serves_is_told_with_what_can_be_done(agency: Agency) -> None:
     async with talking(agency, model=False) as say:
         assert "I have nothing that does this. I can:" in ((await say("zyzzyva")).message_to_user or "")
@@ -341,6 +405,14 @@ async def test_without_a_session_a_message_stands_alone(agency: Agency) -> None:
 
     assert turn.execution is not None
     assert (True, []) == (turn.execution.ok, await say.spoken())
+
+
+async def test_a_state_that_says_nothing_of_its_user_is_of_the_planners(agency: Agency) -> None:
+    state = SessionState()
+    async with talking(agency, GOAL, a_plan(step("delete_everything")), review="never", identity=ADMIN) as say:
+        await say.agent.handle_turn(user_message="delete all of it", session_state=state)
+
+    assert (ADMIN, ["delete"]) == (state.identity, agency.done)
 
 
 async def test_a_long_conversation_is_made_short(agency: Agency) -> None:

@@ -1,5 +1,6 @@
 """Values for missing keys are read from what a user wrote, checked, and never raise."""
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -31,7 +32,9 @@ async def test_a_model_reads_the_values() -> None:
     """What it does not find is null, and stays missing."""
     parsed = await parse("ten from Oslo", ["n", "city", "day"], {"n": 10, "city": "Oslo", "day": None})
 
-    assert parsed == ParsedInputs(values={"n": 10, "city": "Oslo"}, resolved_keys={"n", "city"}, missing_keys={"day"})
+    read = ParsedInputs(values={"n": 10, "city": "Oslo"}, resolved_keys={"n", "city"}, missing_keys={"day"})
+    assert parsed == replace(read, usage=parsed.usage)
+    assert parsed.usage.calls == 1
 
 
 @pytest.mark.parametrize("answer", ['```json\n{"n": 1}\n```', "{'n': 1}", {"values": {"n": 1}}, {"n": {"json": "1"}}])

@@ -53,6 +53,13 @@ def collect_report(topic: str) -> str:
         begun.write_text("now")
         Event().wait()
     return f"all about {topic}"
+
+
+@action
+def unlock_vault(name: str, password: SecretStr) -> str:
+    """Unlock a vault, which never ends when it is done for the first time."""
+    collect_report(name)
+    return f"unlocked with {len(password.get_secret_value())} letters"
 '''
 
 
@@ -86,11 +93,19 @@ class Talk:
         assert done.exit_code == code, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
+    def arguments(self, *options: str) -> list[str]:
+        """The command, for a process of its own."""
+        return [sys.executable, "-m", "goalgraph", "chat", "-c", str(self.catalog), *options]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """For a process of its own."""
+        own = {**own_environment(), "PYTHONPATH": str(ROOT), "GOALGRAPH_API_KEY": "made-up", **more}
+        own.pop("COLUMNS", None)
+        return own
+
     @asynccontextmanager
     async def terminal(self, *options: str, **environment: str) -> AsyncIterator[Terminal]:
         """Talk at a terminal."""
-        arguments = [sys.executable, "-m", "goalgraph", "chat", "-c", str(self.catalog), *options]
-        own = {**own_environment(), "PYTHONPATH": str(ROOT), "GOALGRAPH_API_KEY": "made-up", **environment}
-        own.pop("COLUMNS", None)
-        async with at_terminal(arguments, environment=own, folder=self.folder) as terminal:
+        own = self.environment(**environment)
+        async with at_terminal(self.arguments(*options), environment=own, folder=self.folder) as terminal:
             yield terminal
