@@ -1,6 +1,7 @@
 """The commands and their options. Nothing here imports the planner: what a command does is in a module of its own."""
 
 import logging
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -40,13 +41,13 @@ def main() -> None:
 
 
 class _ToPeople(logging.Handler):
-    """Shows what is logged on the console for people, where no text acts on the terminal."""
+    """Shows what is logged and nobody else takes, so that no text acts on the terminal."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record."""
-        from goalgraph.cli.console import people
+        from goalgraph.live.words import visible
 
-        people().print(self.format(record), markup=False, soft_wrap=True)
+        sys.stderr.write(f"{visible(self.format(record))}\n")  # which a live picture takes in, above itself
 
 
 def _tells_more(record: logging.LogRecord) -> bool:

@@ -1,5 +1,6 @@
 """The commands of a chat that need no plan: its quick actions."""
 
+import asyncio
 import io
 from collections.abc import Iterable
 
@@ -11,10 +12,13 @@ from goalgraph.cli.show_runs import runs_table
 from goalgraph.cli.skills import skills_table
 from goalgraph.live.words import cut
 from planner.dialogue import DialogueMemory, QuickActionContext, QuickActionRegistry, QuickActionSpec
+from planner.errors import PlannerError
 from planner.execution import RunRecord
 from planner.node_planner import NodePlanner
 from storage.runs import ENDS
 
+PATIENCE = 10.0
+"""Seconds that a run may take to stop; undoing may take longer."""
 MOST_RUNS = 10
 MOST_MESSAGES = 20
 MESSAGE_CHARS = 300
@@ -55,11 +59,7 @@ def chat_actions(planner: NodePlanner, memory: DialogueMemory) -> QuickActionReg
 
     async def cancel(*, context: QuickActionContext) -> str:
         going = await _going(planner, context)
-        if not going:
-            return "No run goes on."
-        for run in going:
-            await service.run_service.cancel(run.id, identity)
-        return f"Asked to stop: {', '.join(run.goal or run.id for run in going)}"
+        return "\n".join([await _stopped(planner, run) for run in going]) or "No run goes on."
 
     specs = {
         "runs": (runs, "list the recent runs"),
@@ -79,6 +79,21 @@ async def _going(planner: NodePlanner, context: QuickActionContext) -> list[RunR
     wanted = context.argument.strip()
     found = await planner.runs(session_id=None if wanted else context.session_state.session_id)
     return [run for run in found if run.status not in ENDS and run.id.startswith(wanted)]
+
+
+async def _stopped(planner: NodePlanner, run: RunRecord) -> str:
+    """Stop a run, wait for its end for a while, and say where it is then."""
+    name = run.goal or run.id
+    try:
+        handle = await planner.get_run(run.id)
+        await planner.service.run_service.cancel(run.id, planner.caller.identity)
+        async with asyncio.timeout(PATIENCE):
+            result = await handle.wait(end=True)
+    except TimeoutError:
+        return f"Asked to stop, and whoever advances it will: {name}"
+    except PlannerError as error:
+        return f"Not stopped: {error}"
+    return f"It is {result.status}: {name}"
 
 
 def as_text(shown: RenderableType) -> str:

@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.text import Text
@@ -62,14 +63,18 @@ def _filled_in(question: PendingQuestion, console: Console, commands: Collection
         return line
 
     try:
-        return Typed(values=ask_for(question.form, "answer", field))
+        values = ask_for(question.form, "answer", field)
     except Command as command:
         return Typed(command.line)
+    if isinstance(values, dict):  # what is left empty is asked for again
+        values = {name: value for name, value in cast("dict[str, Any]", values).items() if value != ""}
+    return Typed(values=values)
 
 
 def _typed(console: Console) -> str:
     """Read a line that can be edited, where the terminal takes both what is typed and what is shown."""
-    import_module("readline")  # input() edits lines and remembers them once it is there
+    with suppress(ImportError):  # not every Python has it
+        import_module("readline")  # with it input() edits lines, and remembers them
     if not sys.stdout.isatty():
         return console.input(Text(YOU, style="bold cyan"))
     plain = console.no_color or console.color_system is None

@@ -25,6 +25,7 @@ from planner.dialogue.quick_actions import BUILT_IN
 from planner.errors import PlannerError, SessionNotFound
 from planner.events import PlanningEvent
 from planner.node_planner import NodePlanner
+from planner.runs.access import open_questions
 
 LEAVE = frozenset({"/quit", "/exit"})
 SAY = "/say "
@@ -92,7 +93,7 @@ class _Chat:
         except (SessionNotFound, ValueError) as error:
             raise CommandError(f"{error} (--session ID)") from None
         await self._begin(state)
-        while True:
+        while not terminated():
             try:
                 typed = await self._keyboard.typed(reading(state.pending, self.console, self.commands))
             except EOFError:
@@ -110,9 +111,10 @@ class _Chat:
             if self.at_terminal and typed.values is None and not message.strip():
                 continue
             if not await self._answer(state, Typed(message, typed.values)):
-                if terminated() or not self.at_terminal:
-                    return Ending(code=Exit.INTERRUPTED)
+                if not self.at_terminal:
+                    break
                 state = await self.agent.open(session, self._identity)  # as the turn left it
+        return Ending(code=Exit.INTERRUPTED)
 
     async def _begin(self, state: SessionState) -> None:
         """Say what can be done, or what was said last and what is open."""
@@ -140,7 +142,9 @@ class _Chat:
             show_turn(standing, self.console)
 
     async def _watch(self, state: SessionState, run_id: str) -> None:
-        """Wait for a run that is there already, and tell what becomes of it."""
+        """Wait for a run that is there already, and tell what becomes of it; for a person it may wait for days."""
+        if open_questions(await self._service.record(run_id, self._identity)):
+            return
         self.console.print(Text("waiting for it; Ctrl-C stops it, or the waiting when it is elsewhere", style="dim"))
 
         async def ended() -> AgentTurnResult:
@@ -166,13 +170,13 @@ class _Chat:
         return await self._done(turn, run)
 
     async def _done(self, work: Coroutine[Any, Any, AgentTurnResult], run: TurnRun) -> bool:
-        turn = asyncio.create_task(work)
+        turn, current = asyncio.create_task(work), asyncio.current_task()
         with self._keyboard.interrupt_means(lambda: run.stop(turn)) as pressed:
             try:
                 self._show(await run.shown(turn))
             except asyncio.CancelledError:
-                if not pressed:
-                    raise
+                if not pressed or (current is not None and current.cancelling()):
+                    raise  # it is not the turn that was stopped, but all
                 self._fail("stopped" if run.run_id is None else "stopped waiting; the run goes on")
             except PlannerError as error:
                 self._fail(str(error))

@@ -29,7 +29,7 @@ def read_on(console: Console) -> Read:
     """Return what reads lines at a console."""
 
     def read(label: Text, *, hidden: bool = False) -> str:
-        return console.input(label, password=hidden).strip()
+        return console.input(label, password=hidden).encode(errors="replace").decode().strip()
 
     return read
 

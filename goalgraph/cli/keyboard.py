@@ -1,15 +1,19 @@
 """What somebody types, read in the main thread while an event loop runs in another: both may wait for hours."""
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
+from socket import socket, socketpair
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+PROMPTLY = 0.2
+"""Seconds after which a signal has ended what is read."""
 
 
 class Interrupted(Exception):
@@ -40,6 +44,7 @@ class Keyboard:
     def __init__(self) -> None:
         self._readings: SimpleQueue[_Reading | None] = SimpleQueue()
         self._stop: Callable[[], object] | None = None
+        self._current: _Reading | None = None
 
     async def typed(self, read: Callable[[], T]) -> T:
         """Do `read` in the main thread, and return what it returns.
@@ -83,10 +88,10 @@ class Keyboard:
         task: list[Callable[[], object]] = []
 
         async def main() -> T:
-            current = asyncio.current_task()
+            current, loop = asyncio.current_task(), asyncio.get_running_loop()
             if current is not None:
-                loop = asyncio.get_running_loop()
                 task.append(lambda: loop.call_soon_threadsafe(current.cancel))
+            loop.add_reader(signals, self._insist_on, signals, loop)
             return await talk
 
         def run() -> None:
@@ -95,26 +100,56 @@ class Keyboard:
                     ended.set_result(runner.run(main()))
             except asyncio.CancelledError:
                 ended.set_exception(KeyboardInterrupt())
-            except Exception as error:  # noqa: BLE001 - it is raised again by the main thread
+            except BaseException as error:  # noqa: BLE001 - it is raised again by the main thread
                 ended.set_exception(error)
             finally:
                 self._readings.put(None)
 
-        thread = threading.Thread(target=run, name="chat", daemon=True)
-        thread.start()
-        while True:
-            try:
-                reading = self._readings.get()
-                if reading is None:
-                    break
-                reading.do()
-            except KeyboardInterrupt:
-                if (stop := self._stop) is not None:
-                    stop()
-                elif task and not cancelled:
-                    cancelled.append(1)
-                    task[0]()
-                else:
-                    raise
-        thread.join()
+        with _signals_told() as signals:
+            thread = threading.Thread(target=run, name="chat", daemon=True)
+            thread.start()
+            while True:
+                try:
+                    self._current = None
+                    self._current = self._readings.get()
+                    if self._current is None:
+                        break
+                    self._current.do()
+                except KeyboardInterrupt:
+                    if (stop := self._stop) is not None:
+                        stop()
+                    elif task and not cancelled:
+                        cancelled.append(1)
+                        task[0]()
+                    else:
+                        raise
+            thread.join()
         return ended.result()
+
+    def _insist_on(self, signals: socket, loop: asyncio.AbstractEventLoop) -> None:
+        """Send a signal again that did not end what is read: it came just before `input()` began to wait."""
+        reading = self._current
+
+        def insist(number: int) -> None:
+            if reading is not None and self._current is reading:
+                signal.pthread_kill(threading.main_thread().ident or 0, number)
+
+        for number in signals.recv(64):
+            loop.call_later(PROMPTLY, insist, number)
+
+
+@contextmanager
+def _signals_told() -> Generator[socket]:
+    """Yield what the numbers of signals can be read from, as soon as they come."""
+    told, tells = socketpair()
+    with told, tells:
+        told.setblocking(False)
+        tells.setblocking(False)
+        if threading.current_thread() is not threading.main_thread():  # which alone gets signals
+            yield told
+            return
+        before = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
+        try:
+            yield told
+        finally:
+            signal.set_wakeup_fd(before)

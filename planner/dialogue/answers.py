@@ -109,7 +109,7 @@ def _misfit(key: str, value: Any, schema: Mapping[str, Any], most: int) -> str:
     if fault is None:
         return ""
     place = "".join(f"[{part!r}]" for part in fault.instance_path)
-    return f"the value{place} is not {slot_type(Slot(key, schema))}"
+    return f"its part {place} does not fit" if place else f"the value is not {slot_type(Slot(key, schema))}"
 
 
 def _not_understood(read: ParsedInputs, *, filled_in: bool) -> str:

@@ -137,14 +137,14 @@ def ask_next(
 
 async def answer_run(turn: Turn, pending: PendingQuestion, value: Any) -> AgentTurnResult:
     """Give a run the answer to its question, and say what became of it then."""
-    run_id, planner = pending.run_id or "", turn.planner
+    run_id, runs = pending.run_id or "", turn.parts.service.run_service
     try:
-        handle = await planner.get_run(run_id)
+        handle = await turn.planner.get_run(run_id)  # it may have been made for this user with other roles
     except RunNotFound:
         _close(turn, run_id, ended=True)
         return turn.says("The run that asked this is not there any more.", plan=pending.plan)
     try:
-        await handle.answer(value, pending.interrupt_id)
+        await runs.answer(run_id, value, question=pending.interrupt_id, identity=turn.state.identity)
     except InvalidAnswer as error:
         return ask_next(turn, pending, await handle.questions(), refused=f"I cannot take that: {_reason(error)}.")
     except NotEntitled as error:
@@ -259,7 +259,7 @@ async def attach(turn: Turn, standing: Standing) -> AgentTurnResult:
     if handle is None or record is None:
         raise AssertionError("only a run that is there can be gone on with")
     held = turn.parts.held.get(record.id, {})
-    if record.ended or standing.lacks(held) or await handle.questions():
+    if record.ended or standing.lacks(held):
         return await tell(turn, standing)
     missing = record.request.get("missing", ())
     with suppress(RunEnded):  # which is a moment ago

@@ -15,6 +15,7 @@ from planner.execution import ExecutionResult, PendingInterrupt
 from planner.execution.people import shown
 from planner.plan import (
     CandidatePlan,
+    Condition,
     PlanStep,
     Reference,
     Template,
@@ -23,6 +24,7 @@ from planner.plan import (
     parse_text,
     resolve_step,
 )
+from planner.plan.difference import COMPARISONS
 
 SHOWN_CHARS = 200
 """Of one value."""
@@ -89,12 +91,17 @@ def _step_text(step: PlanStep, catalog: ActionCatalog, inputs: Mapping[str, Any]
         if value is not None
     )
     notes = [f"for each of {_input_text('', step.for_each, inputs, numbers)}"] if step.for_each is not None else []
-    notes += [f"only if {_input_text('', step.when.ref, inputs, numbers)} holds"] if step.when is not None else []
+    notes += [_condition_text(step.when, numbers)] if step.when is not None else []
     if spec is not None:
         notes += _effects(spec)
     about = title_of(spec) if spec else (step.action or step.action_ref or step.id)
     told = f"{about} ({given})" if given else about
     return f"{told} – {', '.join(notes)}" if notes else told
+
+
+def _condition_text(when: Condition, numbers: Mapping[str, int]) -> str:
+    compared = "" if when.op in ("truthy", "exists") else f" {_input_text('', when.value, {}, numbers)}"
+    return f"only if {_input_text('', when.ref, {}, numbers)} {COMPARISONS[when.op]}{compared}"
 
 
 def _effects(spec: ActionSpec) -> list[str]:

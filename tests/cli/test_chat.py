@@ -99,7 +99,7 @@ def test_cancel_asks_before_it_stops_a_run(talk: Talk) -> None:
 
     asked, done = talk.lines("/cancel", "yes")
 
-    assert (asked["question"]["kind"], "Asked to stop" in done["message"]) == ("confirm", True)
+    assert (asked["question"]["kind"], "It is cancelled: send a letter" in done["message"]) == ("confirm", True)
     assert [run["status"] for run in talk.command.json("runs", "ls")] == ["cancelled"]
 
 

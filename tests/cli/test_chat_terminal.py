@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-from collections.abc import Callable
 
 import pytest
 
@@ -73,6 +72,33 @@ async def test_a_form_is_left_for_a_command_or_words(talk: Talk) -> None:
         await terminal.until("city (string): ")
         terminal.type("/say city = Rome")
         await terminal.until("city: Rome")
+        await terminal.until(PROMPT)
+        assert await left(terminal) == 0
+
+
+async def test_what_is_left_empty_or_does_not_fit_is_asked_again(talk: Talk) -> None:
+    talk.command.file(
+        "talked_about.py",
+        "from goalgraph import action\n@action\ndef count_days(month: int, of: list[int]) -> int:\n"
+        '    """Count the days."""\n    return month + sum(of)\n',
+    )
+    async with talk.terminal() as terminal:
+        await terminal.until(PROMPT)
+        terminal.type("/plan count the days")
+        await terminal.until("month (integer): ")
+        terminal.type("")
+        await terminal.until("of (array): ")
+        terminal.type("1, 2")
+        await terminal.until("To go on I need: month")
+        await terminal.until("month (integer): ")
+        terminal.type("May")
+        await terminal.until("month: the value is not")
+        await terminal.until("month (integer): ")
+        terminal.type("5")
+        await terminal.until("Say yes to run it")
+        await terminal.until(PROMPT)
+        terminal.type("yes")
+        await terminal.until("Done: 8")
         await terminal.until(PROMPT)
         assert await left(terminal) == 0
 
@@ -166,23 +192,19 @@ async def test_ctrl_c_stops_a_model_that_does_not_answer(talk: Talk) -> None:
             assert await left(terminal) == 0
 
 
-@pytest.mark.parametrize(
-    ("press", "code"),
-    [
-        (lambda terminal: terminal.type(CTRL_C, end=""), 130),
-        (lambda terminal: terminal.type(CTRL_D, end=""), 0),
-        (lambda terminal: terminal.process.terminate(), 143),
-    ],
-    ids=["ctrl-c", "ctrl-d", "sigterm"],
-)
-async def test_leaving_at_the_prompt_keeps_what_is_open(
-    talk: Talk, press: Callable[[Terminal], None], code: int
-) -> None:
+@pytest.mark.parametrize(("keys", "code"), [(CTRL_C, 130), (CTRL_D, 0), ("", 143)], ids=["ctrl-c", "ctrl-d", "sigterm"])
+async def test_leaving_at_the_prompt_keeps_what_is_open(talk: Talk, keys: str, code: int) -> None:
+    """Signals also when they come at the moment at which reading begins; the end of a file means more then."""
     async with talk.terminal() as terminal:
         await terminal.until(PROMPT)
         terminal.type(FORECAST)
         await terminal.until("city (string): ")
-        ended = await terminal.ended(lambda: press(terminal))
+        if keys == CTRL_D:
+            await terminal.until_edited()
+        if not keys:
+            terminal.process.terminate()
+        terminal.type(keys, end="")
+        ended = await terminal.ended()
 
     assert (ended, "Traceback" in terminal.shown) == (code, False)
     (shown,) = await asyncio.to_thread(talk.lines, "Oslo")
@@ -208,24 +230,30 @@ async def test_sigterm_during_a_run_stops_it_and_ends_the_conversation(talk: Tal
 
 
 async def test_ctrl_c_ends_what_comes_from_a_pipe(talk: Talk) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *talk.arguments("--json"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=talk.environment(),
-        cwd=talk.folder,
-    )
-    assert process.stdin is not None
-    process.stdin.write(b"/plan collect a report\nrain\nyes\n/history\n")
     begun = talk.folder / "begun"
-    await eventually(lambda: asyncio.to_thread(begun.exists), "the action has begun")
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = await process.communicate()
+    async with talk.pipe("--json") as (process, say):
+        say("/plan collect a report", "rain", "yes", "/history")
+        await eventually(lambda: asyncio.to_thread(begun.exists), "the action has begun")
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = await process.communicate()
 
     assert (process.returncode, b"Traceback" in stderr) == (130, False)
     *_, last = [json.loads(line) for line in stdout.splitlines()]
     assert last["execution"]["status"] == "cancelled"
+
+
+async def test_with_a_model_a_plan_that_only_reads_need_not_be_shown(talk: Talk) -> None:
+    async with serve() as server:
+        server.replies.extend([text(A_GOAL), text(WEATHER), text({"airport": "SEA"})])
+        model = ("--model", "m", "--base-url", server.url)
+        async with talk.pipe("--json", "--review", "effects", *model) as (process, say):
+            say(GOAL, "in Seattle, I think")
+            stdout, stderr = await process.communicate(b"")
+
+    asked, ran = [json.loads(line) for line in stdout.splitlines()]
+    assert (process.returncode, asked["question"]["kind"]) == (0, "inputs"), stderr.decode()
+    assert (asked["usage"]["calls"], ran["usage"]["calls"]) == (2, 1)
+    assert ran["execution"]["outputs"] == {"answer": "rain in Seattle"}
 
 
 async def test_a_secret_is_hidden_while_it_is_typed_and_stored_nowhere(talk: Talk) -> None:

@@ -106,3 +106,17 @@ async def test_no_model_reaches_the_terminal(command: CommandLine) -> None:
 
     assert server.requests
     assert dangerous(stderr.decode()) == set()
+
+
+async def test_no_log_reaches_the_terminal(command: CommandLine) -> None:
+    logs = f"import logging\nfrom goalgraph import action\nlogging.getLogger('goalgraph').warning({EVIL!r})\n"
+    catalog = command.file("logging_actions.py", f"{logs}@action\ndef say() -> str:\n    return ''\n")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "goalgraph", "catalog", "ls", "-c", str(catalog)),
+        stderr=asyncio.subprocess.PIPE,
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    _, stderr = await process.communicate()
+
+    assert "\ufffd[2Jb" in stderr.decode()
+    assert dangerous(stderr.decode()) == set()

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from goalgraph import QuickActionRegistry, QuickActionSpec, RoutedIntent, SessionState, action
 from planner.dialogue.wording import cleaned
 from storage.sessions import MemoryStorage
 from tests.support.conversations import ASK, BOOK, GOAL, Agency, a_plan, says, step, talking
@@ -165,6 +166,7 @@ async def test_a_secret_is_shown_to_no_model_and_stored_nowhere(agency: Agency, 
 
     assert ("Done: joe is in", [f"log in joe {len(SECRET)}"]) == (missing.message_to_user, agency.done)
     assert SECRET not in say.prompts + repr(stored) + repr(run) + repr(say.state)
+    assert {} == say.agent._parts.held
     assert ["log me in over there", "(values given)"] == (await say.spoken())[::2]
 
 
@@ -203,3 +205,64 @@ async def test_a_secret_that_is_wrong_is_not_repeated(agency: Agency) -> None:
 )
 def test_a_message_is_cleaned(text: str, kept: Any) -> None:
     assert kept == cleaned(text)
+
+
+async def test_while_a_secret_is_asked_for_no_message_goes_to_the_model(agency: Agency) -> None:
+    async with talking(agency, GOAL, LOG_IN) as say:
+        await say("log me in over there")
+        turn = await say("hello")
+        dropped = await say("never mind")
+
+    assert turn.question is not None
+    assert ("inputs", "The plan is dropped; nothing was done.") == (turn.question.kind, dropped.message_to_user)
+
+
+async def test_while_a_secret_is_asked_for_no_router_sees_a_message(agency: Agency) -> None:
+    seen: list[str] = []
+
+    class Router:
+        async def route(self, *, user_message: str, session_state: SessionState) -> RoutedIntent:
+            seen.append(user_message)
+            return RoutedIntent(mode="plan_and_execute")
+
+    async with talking(agency, LOG_IN, router=Router()) as say:
+        await say("log me in over there")
+        await say(f"name = joe\npassword = {SECRET}")
+
+    assert (["log me in over there"], [f"log in joe {len(SECRET)}"]) == (seen, agency.done)
+
+
+async def test_a_secret_goes_with_the_plan_that_is_dropped(agency: Agency) -> None:
+    async with talking(agency, GOAL, LOG_IN, review="always") as say:
+        await say("log me in over there")
+        await say(f"name = joe\npassword = {SECRET}")
+        assert [["password"]] == [list(values) for values in say.agent._parts.held.values()]
+        await say("no")
+        assert {} == say.agent._parts.held
+
+
+async def test_a_secret_that_a_quick_action_is_given_is_not_in_the_state(agency: Agency) -> None:
+    login = QuickActionSpec("login", "Log in.", action_ref="log_in")
+    async with talking(agency, model=False, quick_actions=QuickActionRegistry({"login": login})) as say:
+        asked = await say(f"/login password = {SECRET}")
+        assert asked.question is not None
+        assert ["user"] == asked.question.form["required"]
+        assert SECRET not in repr(say.state)
+        await say("joe")
+
+    assert [f"log in joe {len(SECRET)}"] == agency.done
+
+
+async def test_the_part_of_a_value_that_does_not_fit_is_named(agency: Agency) -> None:
+    @action
+    async def count(ages: dict[str, int]) -> int:
+        """Count the years of all."""
+        return sum(ages.values())
+
+    async with talking(agency, GOAL, a_plan(step("count", ages="${user.ages}")), actions=[count]) as say:
+        await say("count the years of all of us")
+        wrong = await say("", {"ages": {"ann": "old"}})
+        done = await say("", {"ages": {"ann": 3}})
+
+    assert "- ages: its part ['ann'] does not fit" in (wrong.message_to_user or "")
+    assert "Done: 3" == done.message_to_user

@@ -205,3 +205,56 @@ async def test_a_plan_that_was_guessed_is_shown_again_after_it_was_changed(agenc
 
     assert changed.question is not None
     assert (True, []) == (changed.question.draft, agency.done)
+
+
+async def test_a_change_is_shown_whatever_is_shown_otherwise(agency: Agency) -> None:
+    """Also while the plan still lacks something."""
+    async with talking(agency, GOAL, ASK, says("change"), TRIP, review="never") as say:
+        await say("find me a flight somewhere")
+        changed = await say("rather book the one to Oslo that leaves on Friday")
+
+    assert changed.question is not None
+    assert ("plan", []) == (changed.question.kind, agency.done)
+    assert "added book_flight (book_flight)" in changed.changes
+
+
+async def test_a_literal_is_changed_by_writing_it_where_there_is_no_model(agency: Agency) -> None:
+    """Such as in a session that was begun with one; what looks like a binding is none."""
+    sessions = MemoryStorage()
+    async with talking(agency, GOAL, BOOK, sessions=sessions) as say:
+        await say("book the flight LH-1")
+    async with talking(agency, model=False, sessions=sessions) as later:
+        changed = await later("flight = ${user.name}")
+        await later("yes")
+
+    assert 1 == len(changed.changes)
+    assert ["book ${user.name}"] == agency.done
+
+
+async def test_a_literal_with_the_name_of_a_secret_is_not_shown(agency: Agency) -> None:
+    plan = a_plan(step("log_in", user="joe", password="hunter2"))
+    async with talking(agency, GOAL, plan, review="always") as say:
+        turn = await say("log me in over there")
+
+    assert "(user: joe; password: •••)" in (turn.message_to_user or "")
+    assert "hunter2" not in (turn.message_to_user or "")
+
+
+async def test_conditions_and_lists_are_shown_in_words(agency: Agency) -> None:
+    plan = a_plan(
+        {**step("find_flight", "f", destination="${item}"), "for_each": "${user.cities}"},
+        {
+            **step("book_flight", "b", flight="x"),
+            "when": {"ref": "${user.budget}", "op": "gt", "value": 9},
+            "after": ["f"],
+        },
+    )
+    async with talking(agency, GOAL, plan) as say:
+        await say("find and book many flights")
+        shown = await say("", {"cities": ["Oslo", "Rome"], "budget": 10})
+        await say("yes")
+
+    text = shown.message_to_user or ""
+    assert '1. Find a flight to a city (destination: that one) – for each of ["Oslo", "Rome"]\n' in text
+    assert "2. Book a flight (flight: x) – only if your budget is more than 9, changes data, can be undone\n" in text
+    assert {"find Oslo any day 1", "find Rome any day 1", "book x"} == set(agency.done)

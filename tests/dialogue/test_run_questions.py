@@ -166,14 +166,16 @@ async def test_a_run_that_takes_long_goes_on_and_its_end_is_told_later(agency: A
         between = await say("/nonsense")
         gate.set()
         await (await say.service.get_run(run_id)).wait()
-        told = await say("/nonsense")
+        told = await say("/nonsense", {"odd": 1})
         nothing = await say.agent.catch_up(say.state)
 
     assert f"It is still running (run {run_id})." == begun.message_to_user
     assert going is not None
     assert begun.message_to_user == going.message_to_user
     assert "Meanwhile" not in (between.message_to_user or "")
-    assert (told.message_to_user or "").startswith("Meanwhile: Done: at last\n\nThere is no command /nonsense")
+    unused = "Nothing was asked, so the values were not used."
+    told_first = f"{unused}\n\nMeanwhile: Done: at last\n\nThere is no command /nonsense"
+    assert (told.message_to_user or "").startswith(told_first)
     assert (None, None) == (nothing, say.state.running)
 
 

@@ -4,12 +4,15 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
+from planner.dialogue.parts import Turn
+from planner.dialogue.running import Standing, look
 from planner.errors import RunNotFound
 from storage.sessions import MemoryStorage
 from tests.support.conversations import ADMIN, ASK, BOOK, FIND, GOAL, Agency, a_plan, says, step, talking
@@ -164,6 +167,37 @@ async def test_a_turn_that_came_to_no_answer_is_repeated_without_running_anythin
     assert ("Done: booked LH-1", ["book LH-1"]) == (turn.message_to_user, agency.done)
     assert "Nothing waits for an answer" in (more.message_to_user or "")
     assert ["book the flight LH-1", "yes", "yes"] == (await later.spoken())[::2][:2] + (await later.spoken())[4:5]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["ended", "ending"])
+async def test_a_goal_that_was_run_at_once_is_not_run_again_when_it_is_repeated(
+    agency: Agency, monkeypatch: pytest.MonkeyPatch, *, late: bool
+) -> None:
+    """No model is asked what the message is: it was said, and no answer came."""
+    sessions, saver, stores = MemoryStorage(), InMemorySaver(), memory_stores()
+    async with talking(agency, GOAL, BOOK, review="never", sessions=sessions, saver=saver, stores=stores) as say:
+        with monkeypatch.context() as patch:
+
+            async def die(*_: object, **__: object) -> None:
+                raise ConnectionError("the process is gone")
+
+            patch.setattr("planner.dialogue.running.settle", die)
+            with pytest.raises(ConnectionError):
+                await say("book the flight LH-1")
+    async with talking(agency, review="never", sessions=sessions, saver=saver, stores=stores) as later:
+        if late:  # the run ends between two looks at it
+
+            async def stale(turn: Turn) -> Standing | None:
+                found = await look(turn)
+                assert found is not None
+                assert found.record is not None
+                return Standing(found.id, found.handle, replace(found.record, status="running"))
+
+            monkeypatch.setattr("planner.dialogue.orchestrator.look", stale)
+        turn = await later("book the flight LH-1")
+
+    assert ("Done: booked LH-1", ["book LH-1"]) == (turn.message_to_user, agency.done)
+    assert ["book the flight LH-1", "Done: booked LH-1"] == await later.spoken()
 
 
 async def test_a_turn_that_died_before_its_run_began_is_repeated(

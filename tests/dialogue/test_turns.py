@@ -162,6 +162,20 @@ async def test_a_quick_action_that_has_to_be_confirmed_is_done_after_a_yes_only(
     assert ["now"] == calls
 
 
+async def test_what_was_agreed_to_is_not_open_any_more_when_it_is_done(agency: Agency) -> None:
+    """Should the process die in it, a repeated yes does not do it again."""
+    found: list[Any] = []
+
+    async def sure_reset(*, context: QuickActionContext) -> None:
+        found.append((await say.agent.open("trip")).pending)
+
+    async with talking(agency, model=False, quick_actions=quick(sure_reset=sure_reset)) as say:
+        await say("/sure_reset")
+        await say("yes")
+
+    assert [None] == found
+
+
 async def test_what_a_quick_action_raises_becomes_a_sentence(agency: Agency) -> None:
     async def broken(*, context: QuickActionContext) -> None:
         raise RuntimeError("no paper")
@@ -278,21 +292,22 @@ async def test_a_draft_whose_tokens_are_used_up_is_told(agency: Agency) -> None:
 
 
 @pytest.mark.parametrize("review", ["always", "never"])
-async def test_a_plan_that_cannot_be_stored_is_not_run(agency: Agency, review: Any) -> None:
+async def test_a_plan_that_cannot_be_stored_is_not_run(
+    agency: Agency, monkeypatch: pytest.MonkeyPatch, review: Any
+) -> None:
     class Router:
         async def route(self, *, user_message: str, session_state: SessionState) -> RoutedIntent:
             return RoutedIntent(mode="plan_and_execute")
 
     large = CandidatePlan.from_dict(a_plan(step("find_flight", destination="Oslo")))
     async with talking(agency, large, router=Router(), review=review) as say:
-        drafted = say.agent._parts.service._drafter.draft  # pyright: ignore[reportPrivateUsage]  # models cannot say it
+        drafter = say.service._drafter  # a model cannot say such a plan
+        drafted = drafter.draft
 
         async def odd(*given: Any) -> Any:
-            found = await drafted(*given)
-            plan = large.model_copy(update={"extras": {"size": 2**70}})
-            return replace(found, plan=plan)
+            return replace(await drafted(*given), plan=large.model_copy(update={"extras": {"size": 2**70}}))
 
-        say.agent._parts.service._drafter.draft = odd  # type: ignore[method-assign]  # pyright: ignore[reportPrivateUsage]  # as above
+        monkeypatch.setattr(drafter, "draft", odd)
         turn = await say("find a flight")
 
     assert ([], None, None) == (agency.done, say.state.pending, say.state.running)
@@ -319,6 +334,14 @@ async def test_a_plan_is_made_and_run_for_the_user_of_the_session(agency: Agency
     wipe = a_plan(step("delete_everything"))
     async with talking(agency, GOAL, wipe, review="never", identity=ADMIN) as say:
         assert "Done: all gone" == (await say("delete all of it")).message_to_user
+
+
+async def test_a_flow_that_talks_does_not_plan_itself(agency: Agency) -> None:
+    plan = a_plan(step("book_flight", flight="LH-1"))
+    async with talking(agency, GOAL, *[plan] * 3, graph="book_flight", identity=ADMIN) as say:
+        turn = await say("book the flight LH-1")
+
+    assert "book_flight must not be used in this plan" in (turn.message_to_user or "")
 
 
 async def test_a_builder_of_the_application_cannot_speak_for_somebody_else(agency: Agency) -> None:

@@ -142,6 +142,7 @@ async def talking(  # noqa: PLR0913 - what a conversation is over
     model: bool = True,
     session: str = "trip",
     identity: RequestIdentity | None = None,
+    graph: str | None = None,
     actions: Sequence[object] = (),
     saver: Any = None,
     skills: SkillRegistry | None = None,
@@ -160,7 +161,7 @@ async def talking(  # noqa: PLR0913 - what a conversation is over
         policy=BRISK if stores is not None else None,
     )
     try:
-        planner = NodePlanner(service, NodeContext(identity=identity or RequestIdentity()))
+        planner = NodePlanner(service, NodeContext(identity=identity or RequestIdentity(), graph_id=graph))
         agent = AgentOrchestrator(planner=planner, **options)
         yield Talk(service, agent, await agent.open(session), llm)
         if llm is not None:

@@ -1,8 +1,9 @@
 """Conversations with `goalgraph chat` in tests: a catalog to talk about, lines from a pipe, and a real terminal."""
 
+import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -109,3 +110,23 @@ class Talk:
         own = self.environment(**environment)
         async with at_terminal(self.arguments(*options), environment=own, folder=self.folder) as terminal:
             yield terminal
+
+    @asynccontextmanager
+    async def pipe(self, *options: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Callable[..., None]]]:
+        """Talk through pipes to a process; the second value says lines to it."""
+        process = await asyncio.create_subprocess_exec(
+            *self.arguments(*options),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self.environment(),
+            cwd=self.folder,
+        )
+        stdin = process.stdin
+        assert stdin is not None
+        try:
+            yield process, lambda *said: stdin.write("".join(f"{one}\n" for one in said).encode())
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()

@@ -8,15 +8,14 @@ import re
 import signal
 import struct
 import termios
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.support.eventually import eventually
 
 SECONDS = 30.0
 """More than anything takes that a test waits for."""
-AGAIN = 1.0
 MOVES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]|\r")
 """What moves the cursor or changes colours."""
 CTRL_C, CTRL_D = "\x03", "\x04"
@@ -70,27 +69,30 @@ class Terminal:
         Raises:
             AssertionError: it was shown all the time.
         """
+        await self._until_off(termios.ECHO, "the terminal does not show what is typed")
 
-        async def hidden() -> bool:
-            return not termios.tcgetattr(self._master)[3] & termios.ECHO
+    async def until_edited(self) -> None:
+        """Wait until each key is read as it is pressed, and not the line.
 
-        await eventually(hidden, "the terminal does not show what is typed", seconds=SECONDS)
+        Raises:
+            AssertionError: lines were read all the time.
+        """
+        await self._until_off(termios.ICANON, "the terminal gives each key")
+
+    async def _until_off(self, flag: int, what: str) -> None:
+        async def off() -> bool:
+            return not termios.tcgetattr(self._master)[3] & flag
+
+        await eventually(off, what, seconds=SECONDS)
 
     def type(self, text: str, end: str = "\r") -> None:
         """Type `text`, and Enter."""
         os.write(self._master, f"{text}{end}".encode())
 
-    async def ended(self, press: Callable[[], None] = lambda: None) -> int:
-        """Wait for the end of the process, and return its exit code; `press` what ends it, and once more a second.
-
-        A key that comes just before Python reads the next one interrupts nothing, so people press it again.
-        """
+    async def ended(self) -> int:
+        """Wait for the end of the process, and return its exit code."""
         async with asyncio.timeout(SECONDS):
-            while True:
-                press()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(AGAIN):
-                        return await self.process.wait()
+            return await self.process.wait()
 
     def close(self) -> None:
         """Let go of the terminal."""
