@@ -11,6 +11,8 @@ from planner.runs.handle import BackgroundExecutionHandle
 
 logger = logging.getLogger("goalgraph")
 
+_Holder = tuple[str, str, str, frozenset[str]]
+
 
 class Going:
     """Tasks that are under way, and the handles that callers have.
@@ -21,8 +23,7 @@ class Going:
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
-        self._handles: WeakValueDictionary[tuple[str, str, str], BackgroundExecutionHandle] = WeakValueDictionary()
-        """By run and owner: somebody else who may see a run has a handle of their own."""
+        self._handles: WeakValueDictionary[_Holder, BackgroundExecutionHandle] = WeakValueDictionary()
         self._tasks: dict[asyncio.Task[Any], BackgroundExecutionHandle | None] = {}
 
     def __len__(self) -> int:
@@ -30,11 +31,11 @@ class Going:
 
     def find(self, run_id: str, identity: RequestIdentity) -> BackgroundExecutionHandle | None:
         """Return the handle that somebody has on a run, if there is one."""
-        return self._handles.get((run_id, identity.org_id, identity.user_id))
+        return self._handles.get(_holder(run_id, identity))
 
     def add(self, handle: BackgroundExecutionHandle, identity: RequestIdentity) -> BackgroundExecutionHandle:
         """Let a handle be found, for as long as somebody has it."""
-        self._handles[handle.id, identity.org_id, identity.user_id] = handle
+        self._handles[_holder(handle.id, identity)] = handle
         return handle
 
     def hold(self, task: "asyncio.Task[Any]", handle: BackgroundExecutionHandle | None = None) -> None:
@@ -58,3 +59,8 @@ class Going:
         self._changed()
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.warning("%s: %s: %s", task.get_name(), type(error).__name__, error)
+
+
+def _holder(run_id: str, identity: RequestIdentity) -> _Holder:
+    """Return whose handle on a run it is: a handle answers with the roles that its holder had."""
+    return run_id, identity.org_id, identity.user_id, frozenset(identity.roles)
