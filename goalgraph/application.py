@@ -147,7 +147,7 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
 
 
 def open_skills(settings: Settings, folder: Path | str | None = None) -> SkillRegistry:
-    """Return the skills of `folder`, or those of the folders in the settings, trusted ones first; the first of an id counts.
+    """Return the skills of `folder`, or those of the settings' folders, trusted ones first; the first of an id counts.
 
     What is wrong with them is in `problems`.
 

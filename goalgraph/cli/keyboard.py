@@ -143,8 +143,8 @@ def _signals_told() -> Generator[socket]:
     """Yield what the numbers of signals can be read from, as soon as they come."""
     told, tells = socketpair()
     with told, tells:
-        told.setblocking(False)
-        tells.setblocking(False)
+        told.settimeout(0)
+        tells.settimeout(0)
         if threading.current_thread() is not threading.main_thread():  # which alone gets signals
             yield told
             return
