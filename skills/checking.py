@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
 from os.path import lexists
 from pathlib import Path
@@ -10,10 +11,10 @@ from urllib.parse import unquote
 
 from skills import standard
 from skills.errors import InvalidSkill
-from skills.files import SKILL_FILES, contents, text_of
-from skills.finding import leads_out, skill_file, skill_files
+from skills.files import SKILL_FILES, OpenFolder, text_of
+from skills.finding import skill_file, skill_files
 from skills.front_matter import BadFrontMatter, parse, split
-from skills.loading import NotMeant, read_skill
+from skills.loading import LINK, NotMeant, read_skill
 from skills.problems import Problem, quoted, shown
 from skills.sections import Sections
 from skills.skill import EXAMPLES, PREFIX, Skill
@@ -88,7 +89,8 @@ def _in_folder(folder: Path) -> tuple[Skill | None, list[Problem]]:
     """Check one skill of the standard's form."""
     file = skill_file(folder) or folder / SKILL_FILES[0]
     try:
-        content = contents(file)
+        with closing(OpenFolder(folder)) as here:
+            content = here.read(file.name, links=True)
         text = text_of(content)
     except (OSError, ValueError) as error:
         reason = (error.strerror or error) if isinstance(error, OSError) else error
@@ -100,8 +102,8 @@ def _in_folder(folder: Path) -> tuple[Skill | None, list[Problem]]:
         return None, errors or [error.problem]
     said = {error.message for error in errors}
     warnings = [problem for problem in lenient if problem.message not in said]
-    if file.is_symlink() and leads_out(file, folder):
-        warnings.append(Problem(message="it is a link out of its folder, read only if trusted", path=file))
+    if file.is_symlink():
+        warnings.append(Problem(message=LINK, path=file))
     return skill, [*errors, *warnings, *_advice(skill)]
 
 

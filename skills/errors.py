@@ -1,7 +1,7 @@
 """What is raised about skills. A folder is read leniently: what is wrong in it becomes a `Problem` instead.
 
 SkillError
-├── InvalidSkill (ValueError)             a file cannot be used as a skill
+├── InvalidSkill (ValueError)             a file cannot be used as a skill, nor can a `Skill` with odd fields
 ├── DuplicateSkill (ValueError)           the id is taken
 ├── UnknownSkill (KeyError)               there is no skill of this id
 ├── SkillFileRefused (ValueError)         a file of a skill is outside its folder, not there, or too large
@@ -10,8 +10,15 @@ SkillError
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from heapq import nlargest
+from itertools import pairwise
 
 from skills.problems import Problem
+
+MOST_COMPARED = 20
+"""Ids; of more, those that share most pairs of letters with what was asked for."""
+LONGEST_COMPARED = 64
+"""Characters; the standard's longest name."""
 
 
 class SkillError(Exception):
@@ -22,7 +29,7 @@ class SkillError(Exception):
 
 
 class InvalidSkill(SkillError, ValueError):
-    """A file cannot be used as a skill; the message begins with the file, and the line where there is one."""
+    """What cannot be used as a skill; the message begins with the file and the line, where there are any."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
@@ -41,7 +48,7 @@ class UnknownSkill(SkillError, KeyError):
     """No skill has this id."""
 
     def __init__(self, skill_id: str, known: Sequence[str]) -> None:
-        close = ", ".join(get_close_matches(skill_id, known, n=3, cutoff=0.5)) or "nothing similar"
+        close = ", ".join(_closest(skill_id, known)) or "nothing similar"
         super().__init__(f"there is no skill {skill_id!r}; closest: {close}")
         self.skill_id = skill_id
 
@@ -52,3 +59,12 @@ class SkillFileRefused(SkillError, ValueError):
 
 class SkillFolderMissing(SkillError, FileNotFoundError):
     """There is no folder of skills here."""
+
+
+def _closest(skill_id: str, known: Sequence[str]) -> list[str]:
+    """Return up to three ids that resemble one; a model may ask for many that are not there, among thousands."""
+    skill_id, known = skill_id[:LONGEST_COMPARED], [other for other in known if len(other) <= LONGEST_COMPARED]
+    if len(known) > MOST_COMPARED:
+        pairs = set(pairwise(skill_id))
+        known = nlargest(MOST_COMPARED, known, key=lambda other: len(pairs.intersection(pairwise(other))))
+    return get_close_matches(skill_id, known, n=3, cutoff=0.5)

@@ -11,7 +11,7 @@ MOST_SKILLS = 10_000
 """Files; more are not looked at."""
 MOST_ENTRIES = 100_000
 """Files and folders; more are not looked at."""
-MOST_PROBLEMS = 1_000
+MOST_NOTED = 1_000
 """Links and the like that are named."""
 
 
@@ -105,7 +105,7 @@ class _Walk:
             self._note(f"there are {MOST_SKILLS:,} files up to here; no more are looked at", file)
 
     def _note(self, message: str, path: Path) -> None:
-        if len(self.problems) < MOST_PROBLEMS:
+        if len(self.problems) < MOST_NOTED:
             self.problems.append(Problem(message=message, path=path))
 
 

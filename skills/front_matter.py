@@ -13,9 +13,10 @@ import yaml
 
 from skills.problems import quoted
 
-MOST_CHARACTERS = 64_000
+LONGEST_FRONT_MATTER = 64_000
+"""Characters."""
 MOST_EVENTS = 10_000
-DEEPEST = 20
+DEEPEST_NODE = 20
 LONGEST_NUMBER = 40
 """Digits; a longer one stays text, since reading numbers takes time in the square of their length."""
 
@@ -131,8 +132,8 @@ def parse(text: str, first_line: int = 2, *, strict: bool = False) -> FrontMatte
     Raises:
         BadFrontMatter: it is no YAML, no mapping of text to something, has anchors or tags, or is too large or deep.
     """
-    if len(text) > MOST_CHARACTERS:
-        raise BadFrontMatter(f"the front matter is longer than {MOST_CHARACTERS:,} characters", first_line)
+    if len(text) > LONGEST_FRONT_MATTER:
+        raise BadFrontMatter(f"the front matter is longer than {LONGEST_FRONT_MATTER:,} characters", first_line)
     try:
         loader: Any = (yaml.SafeLoader if strict else _Loader)(text.translate(_NO_LINE_ENDS))
         return _Reading(first_line).read(loader)
@@ -221,8 +222,8 @@ class _Reading:
             self._found.notes.append(Note(message=message, line=line, doubled=True))
 
     def _begin(self, event: Any, line: int) -> None:
-        if len(self._open) == DEEPEST:
-            raise BadFrontMatter(f"the front matter is nested more than {DEEPEST} deep", line)
+        if len(self._open) == DEEPEST_NODE:
+            raise BadFrontMatter(f"the front matter is nested more than {DEEPEST_NODE} deep", line)
         if event.flow_style:
             message = "a list or mapping in brackets is not in the YAML of the standard; write it on lines of its own"
             self._found.notes.append(Note(message=message, line=line))

@@ -1,7 +1,8 @@
 """From files to skills: leniently, with everything that is wrong noted where it is."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -9,19 +10,20 @@ from typing import Any
 
 from skills import standard
 from skills.errors import InvalidSkill
-from skills.files import SKILL_FILES, contents, text_of
-from skills.finding import leads_out, skill_file
+from skills.files import SKILL_FILES, Identity, OpenFolder, text_of
+from skills.finding import skill_file
 from skills.front_matter import BadFrontMatter, FrontMatter, Node, Scalar, parse, plain, split
 from skills.problems import Problem, quoted
 from skills.sections import Sections
 from skills.skill import NAMED, PREFIX, Skill, words
+from skills.text import clean
 
 LIBRARY = Path(__file__).with_name("library")
 LONGEST_ID = 256
+LINK = "it is a link, which is followed only where skills are trusted"
 MOST_PROBLEMS = 50
 """Of one file."""
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _TOOL = re.compile(r"[^\s,(]+(?:\([^)]{0,200}\))?")  # `Bash(git add:*)` is one, in spite of its space
 
 
@@ -30,21 +32,26 @@ class NotMeant(InvalidSkill):
 
 
 @lru_cache(maxsize=1)
-def shipped_ids() -> frozenset[str]:
-    """Return the ids of the skills that ship."""
-    return frozenset(file.parent.name for file in LIBRARY.glob("*/SKILL.md"))
+def shipped_files() -> Mapping[str, Path]:
+    """Return the files of the skills that ship, by id, sorted."""
+    return {file.parent.name: file for file in sorted(LIBRARY.glob("*/SKILL.md"))}
 
 
-def read_skill(path: Path, *, trusted: bool = False) -> tuple[Skill, list[Problem]]:
+def read_skill(path: Path, *, trusted: bool = False, within: Identity | None = None) -> tuple[Skill, list[Problem]]:
     """Read one file, or the `SKILL.md` of a folder.
 
     A `SKILL.md` is of the standard's form, unless it has an `id` and no `name`; other files are of aethergraph's.
+
+    Args:
+        path: The file or the folder.
+        trusted: Whether its text is instruction to a model; only then may it be a link.
+        within: The folder in or below which its folder has to be, when it is opened.
 
     Raises:
         InvalidSkill: it cannot be used.
     """
     file = (skill_file(path) or path / SKILL_FILES[0]) if path.is_dir() else path
-    text = _text_of(file, trusted=trusted)
+    text, folder = _opened(file, trusted=trusted, within=within)
     try:
         head, body, body_line = split(text)
         front = parse(head)
@@ -56,11 +63,12 @@ def read_skill(path: Path, *, trusted: bool = False) -> tuple[Skill, list[Proble
         if note.doubled:
             reading.note(note.message, note.line)
     skill = reading.standard() if _standard(file, front) else reading.single()
-    skill.sections = Sections(body, body_line)
+    skill.sections = Sections(text, body_line, len(text) - len(body))
     skill.raw_markdown = text
     skill.path = file
+    skill.folder_identity = folder
     skill.trusted = trusted
-    if not trusted and skill.id in shipped_ids():
+    if not trusted and skill.id in shipped_files():
         reading.note(f"it does not replace our {skill.id!r}, because what is in this folder is not trusted", None)
     return skill, reading.problems
 
@@ -69,13 +77,15 @@ def _standard(file: Path, front: FrontMatter) -> bool:
     return file.name in SKILL_FILES and ("name" in front.fields or "id" not in front.fields)
 
 
-def _text_of(file: Path, *, trusted: bool) -> str:
-    reason: object = "it is a link that leads out of its folder, so it is not followed"
+def _opened(file: Path, *, trusted: bool, within: Identity | None) -> tuple[str, Identity]:
+    """Return the text of a file, and which folder it was in; all that is asked is asked of what is open already."""
+    reason: object = "its folder is outside of the folder of skills"
     try:
-        if trusted or not (file.is_symlink() and leads_out(file, file.parent)):
-            return text_of(contents(file))
+        with closing(OpenFolder(file.parent)) as folder:
+            if within is None or folder.is_below(within):
+                return text_of(folder.read(file.name, links=trusted)), folder.identity
     except OSError as error:
-        reason = error.strerror or error
+        reason = LINK if not trusted and file.is_symlink() else error.strerror or error
     except ValueError as error:
         reason = error
     raise InvalidSkill(Problem(message=f"it cannot be read: {reason}", path=file, severity="error"))
@@ -137,7 +147,8 @@ class _Reading:
             raise self._invalid("it has no `id`, and it is no SKILL.md in a folder of its own", "id")
         skill_id = self._id("id")
         if skill_id is None:
-            raise self._invalid(f"`id` has to be a text on one line of at most {LONGEST_ID} characters", "id")
+            message = f"`id` has to be a text on one line of at most {LONGEST_ID} characters, without /"
+            raise self._invalid(message, "id")
         title = self._text("title")
         description = self._text("description")
         if title is None:
@@ -158,12 +169,13 @@ class _Reading:
     def _id(self, key: str) -> str | None:
         node = self.front.fields.get(key)
         text = node.text.strip() if isinstance(node, Scalar) else ""
-        return text if 0 < len(text) <= LONGEST_ID and text.isprintable() else None
+        # Files are asked for as `id/path`, so an id with / could stand for a file of another skill.
+        return text if 0 < len(text) <= LONGEST_ID and text.isprintable() and "/" not in text else None
 
     def _text(self, key: str, *, silent: bool = False) -> str | None:
         match self.front.fields.get(key):
             case Scalar() as node:
-                return None if node.value is None else _clean(node.text) or None
+                return None if node.value is None else clean(node.text) or None
             case None:
                 return None
             case _:
@@ -174,9 +186,9 @@ class _Reading:
     def _texts(self, key: str) -> list[str]:
         match self.front.fields.get(key):
             case Scalar() as node:
-                return [] if node.value is None else words(_clean(node.text))
+                return [] if node.value is None else words(clean(node.text))
             case list() as nodes if all(isinstance(node, Scalar) for node in nodes):
-                return words([_clean(node.text) for node in _scalars(nodes)])
+                return words([clean(node.text) for node in _scalars(nodes)])
             case None:
                 return []
             case _:
@@ -193,9 +205,9 @@ class _Reading:
         for key, value in node.items():
             match value:
                 case Scalar(text=text):
-                    found[key] = _clean(text)
+                    found[key] = clean(text)
                 case list() if all(isinstance(one, Scalar) for one in value):
-                    found[key] = ", ".join(_clean(one.text) for one in _scalars(value))
+                    found[key] = ", ".join(clean(one.text) for one in _scalars(value))
                     self._wrong(key, "has to be text, so its parts are joined with commas", "metadata")
                 case _:
                     self._wrong(key, "has to be text, so it is left out", "metadata")
@@ -204,7 +216,7 @@ class _Reading:
     def _tools(self) -> list[str]:
         match self.front.fields.get("allowed-tools"):
             case Scalar(text=text):
-                return _TOOL.findall(_clean(text))
+                return _TOOL.findall(clean(text))
             case None:
                 return []
             case _:
@@ -224,8 +236,3 @@ class _Reading:
 
 def _scalars(nodes: Sequence[Node]) -> list[Scalar]:
     return [node for node in nodes if isinstance(node, Scalar)]
-
-
-def _clean(text: str) -> str:
-    """Return text without control characters, which YAML can bring in by an escape and a terminal would obey."""
-    return _CONTROL.sub(" ", text).strip()

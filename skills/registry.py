@@ -1,18 +1,26 @@
 """Skills by id, and where they come from."""
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from skills.errors import DuplicateSkill, InvalidSkill, UnknownSkill
+from skills.files import Identity, identity_of
 from skills.finding import skill_files
 from skills.loading import NotMeant, read_skill
-from skills.problems import Problem, shown
+from skills.problems import Problem, quoted, shown
 from skills.skill import Skill
 
-MOST_CHARACTERS = 100_000_000
-"""That are read from one folder."""
+MOST_MEMORY = 100_000_000
+"""Bytes that the texts of one folder may take; one character outside of Latin makes a text up to four times as long."""
+
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("id", "title", "description"), str),
+    **dict.fromkeys(("tags", "modes"), Collection),
+    **dict.fromkeys(("config", "metadata", "sections"), Mapping),
+}
 
 
 class SkillRegistry:
@@ -22,7 +30,8 @@ class SkillRegistry:
         skills: The first of them.
 
     Attributes:
-        problems: What was wrong with the files that were loaded, in order.
+        problems: What was wrong with the files that were loaded, in order; of a file that was loaded again, what is
+            wrong now.
         version: Counts changes; what is computed from the skills is kept as long as it stays the same.
     """
 
@@ -34,13 +43,20 @@ class SkillRegistry:
             self.register(skill)
 
     def register(self, skill: Skill, *, overwrite: bool = False) -> None:
-        """Add a skill.
+        """Add a skill. One that is trusted takes the place of one that is not, which is noted.
 
         Raises:
+            InvalidSkill: one of its fields is not of its type, or its id is empty or has a `/`.
             DuplicateSkill: its id is taken, and it is not to take the place of the other.
         """
-        if not overwrite and skill.id in self._skills:
-            raise DuplicateSkill(skill.id)
+        if (wrong := _wrong(skill)) is not None:
+            raise InvalidSkill(Problem(message=wrong, path=skill.path, severity="error"))
+        first = self._skills.get(skill.id)
+        if first is not None and not overwrite:
+            if not _outranks(skill, first):
+                raise DuplicateSkill(skill.id)
+            message = f"it takes the place of the skill {skill.id!r} {_origin(first)}, which is not trusted"
+            self.problems.append(Problem(message=message, path=skill.path))
         self._skills[skill.id] = skill
         self.version += 1
 
@@ -86,6 +102,7 @@ class SkillRegistry:
             DuplicateSkill: its id is taken.
         """
         skill, problems = read_skill(Path(path), trusted=trusted)
+        self._forget(skill.path)
         self.problems += problems
         self.register(skill, overwrite=overwrite)
         return skill
@@ -105,29 +122,38 @@ class SkillRegistry:
             root: Folders in it with a `SKILL.md` are skills, and other Markdown files with an `id` in front.
             pattern: Which file names count.
             recursive: Look up to 6 folders deep, instead of at `root` and the folders in it.
-            overwrite: Take the place of skills with the same id. Otherwise the first one counts.
+            overwrite: Take the place of skills with the same id. Otherwise the first one counts, unless this one is
+                trusted and that one is not.
             trusted: Whether their text is instruction to a model, and not only data.
         """
-        files, problems = skill_files(Path(root), pattern=pattern, recursive=recursive, trusted=trusted)
+        root = Path(root)
+        within = None if trusted else identity_of(root)
+        files, problems = skill_files(root, pattern=pattern, recursive=recursive, trusted=trusted)
+        self._forget(root, *files, *(problem.path for problem in problems))
         self.problems += problems
         added: list[Skill] = []
-        characters = 0
+        taken = 0
         for file in files:
-            if characters > MOST_CHARACTERS:
-                message = f"it has over {MOST_CHARACTERS:,} characters; {shown(file)} and what comes after are skipped"
-                self.problems.append(Problem(message=message, path=Path(root)))
+            if taken > MOST_MEMORY:
+                message = f"its texts take over {MOST_MEMORY:,} bytes; {shown(file)} and what comes after are skipped"
+                self.problems.append(Problem(message=message, path=root))
                 break
-            skill = self._read(file, overwrite=overwrite, trusted=trusted)
+            skill = self._read(file, overwrite=overwrite, trusted=trusted, within=within)
             if skill is not None:
                 self.register(skill, overwrite=overwrite)
                 added.append(skill)
-                characters += len(skill.raw_markdown or "")
+                taken += sys.getsizeof(skill.raw_markdown)
         return added
 
-    def _read(self, file: Path, *, overwrite: bool, trusted: bool) -> Skill | None:
+    def _forget(self, *paths: Path | None) -> None:
+        """Drop what was noted of files and folders that are looked at again."""
+        again = {path for path in paths if path is not None}
+        self.problems[:] = [problem for problem in self.problems if problem.path not in again]
+
+    def _read(self, file: Path, *, overwrite: bool, trusted: bool, within: Identity | None) -> Skill | None:
         """Read a file; `None`, with the reason among the problems, if it is not added."""
         try:
-            skill, problems = read_skill(file, trusted=trusted)
+            skill, problems = read_skill(file, trusted=trusted, within=within)
         except NotMeant:
             return None
         except InvalidSkill as error:
@@ -136,10 +162,9 @@ class SkillRegistry:
             return None
         self.problems += problems
         first = self._skills.get(skill.id)
-        if first is None or overwrite:
+        if first is None or overwrite or _outranks(skill, first):
             return skill
-        origin = "made in code" if first.path is None else f"from {shown(first.path)}"
-        message = f"skipped: there is a skill {skill.id!r} already, {origin}; the first one counts"
+        message = f"skipped: there is a skill {skill.id!r} already, {_origin(first)}; the first one counts"
         self.problems.append(Problem(message=message, path=file))
         return None
 
@@ -231,3 +256,21 @@ class SkillRegistry:
             }
             for skill in self._skills.values()
         ]
+
+
+def _outranks(skill: Skill, other: Skill) -> bool:
+    return skill.trusted and not other.trusted
+
+
+def _origin(skill: Skill) -> str:
+    return "made in code" if skill.path is None else f"from {shown(skill.path)}"
+
+
+def _wrong(skill: Skill) -> str | None:
+    """Return what keeps a skill that was made in code from being used; types are not checked when it is made."""
+    for name, kind in _KINDS.items():
+        if not isinstance(value := getattr(skill, name), kind):
+            return f"`{name}` of a skill cannot be {quoted(repr(value))}"
+    if not skill.id.strip() or "/" in skill.id:
+        return f"`id` of a skill has to be a text without /, not {quoted(skill.id)}"
+    return None

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from markdown_it import MarkdownIt
 
@@ -25,12 +25,13 @@ _FENCE = re.compile(r" {0,3}(?P<fence>`{3,}|~{3,})")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where a section stands in the lines of a text, from 0."""
+    """Where a section stands in a text: by characters, and by the line where its own text begins, all from 0."""
 
     key: str
     heading: int
     start: int
     end: int
+    line: int
 
 
 class Sections(Mapping[str, str]):
@@ -41,66 +42,70 @@ class Sections(Mapping[str, str]):
     before the first is `body`. Headings that occur twice make one section, and empty sections are left out.
 
     Args:
-        markdown: The text; its lines end with a line feed.
-        first_line: Of `markdown` in its file, from 1.
+        text: The file, or the Markdown alone; its lines end with a line feed. Only this is kept, and where parts begin:
+            a skill has its text once in memory.
+        first_line: Of the Markdown in its file, from 1.
+        begin: Of the Markdown in `text`, in characters.
     """
 
-    def __init__(self, markdown: str, first_line: int = 1) -> None:
-        self.markdown = markdown
+    def __init__(self, text: str, first_line: int = 1, begin: int = 0) -> None:
         self.first_line = first_line
+        self._text = text
+        self._begin = begin
+
+    @property
+    def markdown(self) -> str:
+        """All of it."""
+        return self._text[self._begin :]
 
     def __getitem__(self, key: str) -> str:
-        return self._texts[key]
+        return "\n\n".join(self._own(span) for span in self._filled[key])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._texts)
+        return iter(self._filled)
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._filled)
 
     def __repr__(self) -> str:
-        return f"Sections({self._texts!r})"
+        return f"Sections({dict(self)!r})"
 
     def without(self, key: str) -> str:
         """Return the Markdown without one section and its heading."""
-        kept: list[str] = []
-        for span in self._spans:
-            if span.key != key:
-                kept += self._lines[span.heading : span.end]
-        return "\n".join(kept).strip()
+        return "".join(self._text[span.heading : span.end] for span in self._spans if span.key != key).strip()
 
     def fenced(self, key: str, language: str) -> list[tuple[str, int]]:
         """Return the code blocks of a section that are marked as `language`, each with its first line in the file."""
-        if "." in key and key not in self.markdown:  # such a key is kept as it is written, so nothing need be parsed
+        if "." in key and self._text.find(key, self._begin) < 0:  # such a key is kept as written: nothing to parse
             return []
         return [
-            (text, self.first_line + span.start + line)
-            for span in self._spans
-            if span.key == key
-            for text, line in fenced("\n".join(self._lines[span.start : span.end]), language)
+            (text, self.first_line + span.line + line)
+            for span in self._filled.get(key, ())
+            for text, line in fenced(self._text[span.start : span.end], language)
         ]
 
-    @cached_property
-    def _lines(self) -> list[str]:
-        return self.markdown.split("\n")
+    def _own(self, span: Span) -> str:
+        return self._text[span.start : span.end].strip()
 
     @cached_property
     def _spans(self) -> list[Span]:
-        titles = _titles(self.markdown) if len(self.markdown) <= MOST_PARSED else _titles_by_line(self._lines)
+        markdown = self.markdown
+        titles = list(_titles(markdown) if len(markdown) <= MOST_PARSED else _titles_by_line(markdown))
+        starts = _line_starts(markdown, self._begin) if titles else []
         spans: list[Span] = []
-        key, heading, start = BODY, 0, 0
-        for title, line in titles:
-            spans.append(Span(key, heading, start, line))
-            key, heading, start = section_key(title), line, line + 1
-        return [*spans, Span(key, heading, start, len(self._lines))]
+        key, heading, start, line = BODY, self._begin, self._begin, 0
+        for title, at in titles:
+            spans.append(Span(key, heading, start, starts[at], line))
+            key, heading, start, line = section_key(title), starts[at], starts[at + 1], at + 1
+        return [*spans, Span(key, heading, start, len(self._text), line)]
 
     @cached_property
-    def _texts(self) -> dict[str, str]:
-        texts: dict[str, list[str]] = {}
+    def _filled(self) -> dict[str, list[Span]]:
+        filled: dict[str, list[Span]] = {}
         for span in self._spans:
-            if text := "\n".join(self._lines[span.start : span.end]).strip():
-                texts.setdefault(span.key, []).append(text)
-        return {key: "\n\n".join(parts) for key, parts in texts.items()}
+            if self._own(span):
+                filled.setdefault(span.key, []).append(span)
+        return filled
 
 
 def section_key(title: str) -> str:
@@ -127,9 +132,9 @@ def _titles(markdown: str) -> Iterator[tuple[str, int]]:
             yield inline.content, token.map[0]
 
 
-def _titles_by_line(lines: list[str]) -> Iterator[tuple[str, int]]:
+def _titles_by_line(markdown: str) -> Iterator[tuple[str, int]]:
     fence = ""
-    for number, line in enumerate(lines):
+    for number, line in enumerate(markdown.split("\n")):
         if found := _FENCE.match(line):
             if not fence:
                 fence = found["fence"]
@@ -137,3 +142,9 @@ def _titles_by_line(lines: list[str]) -> Iterator[tuple[str, int]]:
                 fence = ""
         elif not fence and (heading := _HEADING.fullmatch(line)):
             yield heading["title"].rstrip(), number
+
+
+def _line_starts(markdown: str, begin: int) -> list[int]:
+    """Return where each line begins, and where one more would; the last one has no line feed."""
+    lengths = (len(line) + 1 for line in markdown.split("\n"))
+    return [min(start, begin + len(markdown)) for start in accumulate(lengths, initial=begin)]

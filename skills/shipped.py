@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from skills.loading import LIBRARY
+from skills.loading import read_skill, shipped_files
 from skills.registry import SkillRegistry
 from skills.skill import Skill
 
@@ -26,6 +26,4 @@ def instruction(registry: SkillRegistry, skill_id: str) -> str:
 
 @lru_cache(maxsize=1)
 def _shipped() -> tuple[Skill, ...]:
-    registry = SkillRegistry()
-    registry.load_path(LIBRARY, trusted=True)
-    return tuple(registry.all())
+    return tuple(read_skill(file, trusted=True)[0] for file in shipped_files().values())

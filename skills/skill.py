@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from skills.errors import SkillFileRefused
-from skills.files import SKILL_FILES, listed, read_below
+from skills.files import SKILL_FILES, Identity, listed, read_below
 from skills.sections import BODY, Sections, fenced
+from skills.text import clean
 
 INSTRUCTION = "planning.instruction"
 EXAMPLES = "planning.examples"
@@ -56,6 +57,8 @@ class Skill:
     """The standard's `allowed-tools`. It is shown and nothing else: what may be called is up to the caller's roles."""
     trusted: bool = True
     """Whether its text is instruction to a model; else it is data, and it replaces nothing of ours."""
+    folder_identity: Identity | None = field(default=None, repr=False, compare=False)
+    """Its folder when it was loaded; its files are given from no other."""
 
     def section(self, key: str, default: str = "") -> str:
         """Return the text of a section."""
@@ -128,7 +131,7 @@ class Skill:
     @property
     def summary(self) -> str:
         """What stands beside the id in a list of skills: the description, or the title; one line, of bounded length."""
-        return " ".join((self.description or self.title).split())[:LONGEST_SUMMARY]
+        return " ".join(clean(self.description or self.title).split())[:LONGEST_SUMMARY]
 
     @property
     def instruction(self) -> str:
@@ -159,7 +162,7 @@ class Skill:
 
         No links, nothing hidden, nothing more than 6 folders deep, and 1,000 at most.
         """
-        return [] if self.folder is None else listed(self.folder)
+        return [] if self.folder is None else listed(self.folder, self.folder_identity)
 
     def read(self, relative: str) -> str:
         """Return the text of one of its files, of 1 MB at most.
@@ -172,7 +175,7 @@ class Skill:
         """
         if self.folder is None:
             raise SkillFileRefused(f"the skill {self.id!r} has no folder, so it has no files")
-        return read_below(self.folder, relative)
+        return read_below(self.folder, relative, self.folder_identity)
 
     # ---------------------------------------------------------------------------------------------------------- parts
 

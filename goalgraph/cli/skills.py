@@ -1,6 +1,5 @@
 """`goalgraph skills ls`, `show` and `check`."""
 
-import logging
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -99,14 +98,9 @@ def check(folder: Path | None, catalog: str | None) -> Ending:
 def _examples(folders: Sequence[Path], actions: ActionCatalog) -> list[Problem]:
     """Return what is wrong with worked examples: each would be left out, so it is an error where one asks."""
     registry = _registry(folders)
-    lenient, log = list(registry.problems), logging.getLogger("goalgraph")
-    service = PlannerService(actions, skills=registry)
-    log.disabled = True  # what it would say is what is returned
-    try:
-        found = [problem for problem in service.skill_problems() if problem not in lenient]
-    finally:
-        log.disabled = False
-    return [replace(problem, severity="error") for problem in found]
+    lenient = list(registry.problems)
+    found = PlannerService(actions, skills=registry).skill_problems()
+    return [replace(problem, severity="error") for problem in found if problem not in lenient]
 
 
 def show_problems(problems: Iterable[Problem], console: Console) -> None:

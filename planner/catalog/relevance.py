@@ -9,24 +9,31 @@ BYTES_PER_TOKEN = 4
 """The usual estimate; of scripts beyond ASCII, a character has two to four bytes, and a token about as many."""
 
 
-def relevance(query: str, texts: Sequence[str]) -> list[float]:
-    """Return a score for each of `texts`, in their order: 0.0 where it shares no word with `query`.
+class Relevance:
+    """The words of some texts, to be compared with any number of questions; any thread may ask."""
 
-    The scores (BM25) compare the texts of one call with each other, and nothing else.
-    """
-    import bm25s  # pyright: ignore[reportMissingTypeStubs]  # noqa: PLC0415 -- untyped; 50 ms that few need at the start
+    def __init__(self, texts: Sequence[str]) -> None:
+        documents = [_words(text) for text in texts]
+        self._count = len(documents)
+        self._filled = [at for at, words in enumerate(documents) if words]  # bm25s cannot count what has no words
+        self._index: Any = _index([documents[at] for at in self._filled]) if self._filled else None
 
-    wanted = list(dict.fromkeys(_words(query)))
-    documents = [_words(text) for text in texts]
-    filled = [at for at, words in enumerate(documents) if words]
-    scores = [0.0] * len(documents)
-    index: Any = bm25s.BM25()
-    if not wanted or not filled:  # bm25s cannot count what has no words
+    def scores(self, query: str) -> list[float]:
+        """Return a score for each text, in their order: 0.0 where it shares no word with `query`.
+
+        The scores (BM25) compare these texts with each other, and nothing else.
+        """
+        scores = [0.0] * self._count
+        wanted = list(dict.fromkeys(_words(query))) if self._filled else []
+        if wanted:
+            for at, score in zip(self._filled, self._index.get_scores(wanted).tolist(), strict=True):
+                scores[at] = float(score)
         return scores
-    index.index([documents[at] for at in filled], show_progress=False)
-    for at, score in zip(filled, index.get_scores(wanted).tolist(), strict=True):
-        scores[at] = float(score)
-    return scores
+
+
+def relevance(query: str, texts: Sequence[str]) -> list[float]:
+    """Return the scores of `texts` for one question; nothing is kept of them."""
+    return Relevance(texts).scores(query)
 
 
 def estimate_tokens(text: str) -> int:
@@ -36,3 +43,11 @@ def estimate_tokens(text: str) -> int:
 
 def _words(text: str) -> list[str]:
     return tokens(split_name(text))
+
+
+def _index(documents: Sequence[Sequence[str]]) -> Any:
+    import bm25s  # pyright: ignore[reportMissingTypeStubs]  # noqa: PLC0415 -- untyped; 50 ms that few need at the start
+
+    index: Any = bm25s.BM25()
+    index.index(documents, show_progress=False)
+    return index

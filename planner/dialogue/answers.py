@@ -57,7 +57,18 @@ async def read_inputs(turn: Turn, pending: PendingQuestion) -> ParsedInputs:
     schemas = properties_of(pending.form)
     if turn.values is not None:
         return check_values(turn.values, schemas, turn.parts.service.limits.literal_bytes)
-    return await _read(turn, schemas, pending)
+    corrected = _corrected(turn, pending)
+    read = await _read(turn, {**schemas, **corrected}, pending)
+    read.missing_keys -= corrected.keys()
+    return read
+
+
+def _corrected(turn: Turn, pending: PendingQuestion) -> dict[str, Any]:
+    """Return the schemas of values that are there already, and that a message gives anew as `key = value`."""
+    if pending.plan is None:
+        return {}
+    again = plainly(turn.message, {key: [] for key in pending.inputs}, alone=False)
+    return properties_of(input_form(pending.plan, list(again), turn.parts.service.catalog))
 
 
 async def _read(turn: Turn, schemas: Mapping[str, Any], pending: PendingQuestion) -> ParsedInputs:

@@ -296,7 +296,8 @@ class AgentOrchestrator:
                 return await plan_goal(turn, routed)
             case "chat_only":
                 hint = routed.metadata.get("hint")
-                return turn.says(str(hint)) if hint else await answer_in_words(turn)
+                kind = str(routed.metadata.get("small_talk", ""))
+                return turn.says(str(hint)) if hint else await answer_in_words(turn, kind)
             case _:  # a router of the application's own may say anything
                 return turn.says(f"I do not know what to do with {str(routed.mode)[:60]!r}.")
 

@@ -1,13 +1,15 @@
 """From a goal to candidate plans: ask, read, check, mend, and ask again with what is wrong."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from functools import partial
+from typing import Any, TypeVar, cast
 
 from planner.catalog import ActionCatalog, ActionSpec
 from planner.drafting.examples import ExampleIndex, actions_of
-from planner.drafting.guidance import Applicable, SkillReader, applicable, guide
+from planner.drafting.guidance import Applicable, SkillRanking, SkillReader, applicable, guide
 from planner.drafting.insertion import insert_producers
 from planner.drafting.language_model import Completion, LanguageModel, Schema, Usage, completion_of, is_permanent
 from planner.drafting.offer import Offer
@@ -27,15 +29,19 @@ from planner.plan.issues import IssueKind
 from planner.plan.reading.decode import Decoded, decode_plan
 from skills import Problem, SkillRegistry, UnknownSkill
 
+logger = logging.getLogger("goalgraph")
+
+T = TypeVar("T")
+
 LONG_ANSWER = 4_000
 """Characters; a longer one is decoded in a thread, since broken text can take seconds to mend."""
 
+LONG_CHECK = 1_000
+"""Steps times actions; more are checked in a thread, since each unknown name is compared with those of all actions."""
 
 NEEDS_MODEL = (
     "a language model is needed to change a plan in words, and there is none; edit the plan itself, or name a model"
 )
-
-NO_MORE_SKILLS = "No more skills are shown for this plan; make it from what you have."
 
 
 class Drafter:
@@ -60,6 +66,7 @@ class Drafter:
         self.limits = limits or Limits()
         self.skills = SkillRegistry() if skills is None else skills
         self.examples = ExampleIndex(catalog, self.skills, self.limits)
+        self.ranking = SkillRanking(self.skills)
         self._schemas: dict[tuple[int, ...], tuple[tuple[ActionSpec, ...], Schema]] = {}
 
     async def draft(self, context: PlanningContext, on_event: PlanningEventCallback | None = None) -> PlanResult:
@@ -68,7 +75,7 @@ class Drafter:
             skills = applicable(self.skills, context)
         except UnknownSkill as error:
             return await _Draft(self, context, on_event).refuse("unknown_skill", "skills", str(error))
-        work = _Draft(self, skills.prefer(context), on_event, skills)
+        work = _Draft(self, skills.prefer(context, self.catalog), on_event, skills)
         if self.llm is not None:
             return await work.with_model(self.llm)
         if context.revises is not None:
@@ -157,10 +164,13 @@ class _Draft:
 
     def _guide(self, offer: Offer) -> Guidance:
         """Choose worked examples, offer what they call, and write down what skills say. Reads folders of skills."""
-        skills, goal = self.skills, self.context.goal
-        examples = self.drafter.examples.choose(goal, skills.by_id, offer.allowed)
+        drafter, skills, goal = self.drafter, self.skills, self.context.goal
+        offered = (spec.name for spec in offer.first)
+        examples = drafter.examples.choose(goal, skills.by_id, offer.allowed, offered)
+        for news in drafter.examples.news():
+            logger.warning("%s", news)
         offer.include(actions_of(examples))
-        return guide(self.drafter.skills, skills, goal, examples)
+        return guide(drafter.ranking, skills, goal, examples)
 
     async def _restate(self, llm: LanguageModel, offer: Offer) -> ValidationResult | None:
         """Search again with the goal in the words of the catalog; return why there is still nothing to offer."""
@@ -175,7 +185,7 @@ class _Draft:
         return None if offer.first else _nothing_to_offer(offer)
 
     async def _candidate(self, llm: LanguageModel, offer: Offer, number: int) -> None:
-        line = _Line(number, SkillReader(self.skills))
+        line = _Line(number, SkillReader(self.skills, self.guidance.opened))
         for iteration in range(self.context.max_iter):
             if self._spent():
                 await self._tell("llm_response", iteration, number, message=f"not asked: {self._budget_text()}")
@@ -184,8 +194,10 @@ class _Draft:
             self.attempts.append(attempt)
             if attempt.accepted or attempt.final or iteration + 1 == self.context.max_iter:
                 return
-            if attempt.plan is not None and (told := offer.widen(attempt.plan, attempt.validation)):
-                await self._tell("search", iteration, number, message=told)
+            if attempt.plan is not None:
+                widen = partial(offer.widen, attempt.plan, attempt.validation)
+                if told := await _called(widen, apart=_is_long(attempt.plan, offer)):
+                    await self._tell("search", iteration, number, message=told)
             line.last = _next_round(attempt, offer, line.last)
 
     async def _attempt(self, llm: LanguageModel, offer: Offer, line: _Line, iteration: int) -> _Attempt:
@@ -199,7 +211,7 @@ class _Draft:
             said = f"asked for skill {one_line(', '.join(wanted))}" if wanted else None
             await self._tell("llm_response", iteration, line.number, message=said, raw_llm_output=answer.text)
             if not wanted or self._spent():
-                problem = NO_MORE_SKILLS if asked and line.reader.exhausted else ""
+                problem = line.reader.denied(asked, planned=planned)
                 return await self._judge(answer, offer, line.number, iteration, problem)
             await asyncio.to_thread(line.reader.read, wanted)
 
@@ -231,9 +243,8 @@ class _Draft:
         parsed: Any = completion.parsed
         if isinstance(parsed, Mapping):
             return asked_skills(cast("Mapping[str, Any]", parsed), limits)
-        if len(completion.text) <= LONG_ANSWER:
-            return asked_skills(completion.text, limits)
-        return await asyncio.to_thread(asked_skills, completion.text, limits)
+        ask = partial(asked_skills, completion.text, limits)
+        return await _called(ask, apart=len(completion.text) > LONG_ANSWER)
 
     async def _judge(
         self, completion: Completion, offer: Offer, number: int, iteration: int, problem: str = ""
@@ -245,18 +256,19 @@ class _Draft:
             await self._tell("validation", iteration, number, validation=validation)
             return _Attempt(completion.text, validation, patches=decoded.patches, problem=problem)
         plan, patches = decoded.plan, decoded.patches
-        validation = self._validate(plan, offer, decoded.issues)
+        apart = _is_long(plan, offer)
+        validation = await _called(partial(self._validate, plan, offer, decoded.issues), apart=apart)
         await self._tell("validation", iteration, number, plan_dict=plan.to_dict(), validation=validation)
         if not validation.ok:
-            mended, changes = self._mend(plan, validation, offer)
+            mended, changes = await _called(partial(self._mend, plan, validation, offer), apart=apart)
             if changes:
                 plan, patches = mended, (*patches, *changes)
-                validation = self._validate(plan, offer, decoded.issues)
+                validation = await _called(partial(self._validate, plan, offer, decoded.issues), apart=apart)
                 reasons = "; ".join(patch.reason for patch in changes[:20])
                 shown = plan.to_dict()
                 await self._tell("repair", iteration, number, message=reasons, plan_dict=shown, validation=validation)
-        partial = self.context.allow_partial_plans and validation.is_partial_ok()
-        return _Attempt(completion.text, validation, plan, patches, validation.ok or partial, problem)
+        accepted = validation.ok or (self.context.allow_partial_plans and validation.is_partial_ok())
+        return _Attempt(completion.text, validation, plan, patches, accepted, problem)
 
     def _mend(
         self, plan: CandidatePlan, validation: ValidationResult, offer: Offer
@@ -277,9 +289,8 @@ class _Draft:
         parsed: Any = completion.parsed
         if isinstance(parsed, Mapping):
             return decode_plan(cast("Mapping[str, Any]", parsed), limits, reshape=reshape)
-        if len(completion.text) <= LONG_ANSWER:
-            return decode_plan(completion.text, limits, reshape=reshape)
-        return await asyncio.to_thread(decode_plan, completion.text, limits, reshape=reshape)
+        decode = partial(decode_plan, completion.text, limits, reshape=reshape)
+        return await _called(decode, apart=len(completion.text) > LONG_ANSWER)
 
     def _validate(self, plan: CandidatePlan, offer: Offer, issues: Sequence[ValidationIssue]) -> ValidationResult:
         context = self.context
@@ -334,6 +345,15 @@ class _Draft:
         event = PlanningEvent(phase, iteration, candidate=candidate, tokens=self.usage.tokens, **facts)
         self.events.append(event)
         await emit(self.on_event, event)
+
+
+def _is_long(plan: CandidatePlan, offer: Offer) -> bool:
+    return len(plan.steps) * len(offer.allowed) > LONG_CHECK
+
+
+async def _called(call: Callable[[], T], *, apart: bool) -> T:
+    """Return what `call` returns, called in a thread when it may take long: other drafts must not wait for it."""
+    return await asyncio.to_thread(call) if apart else call()
 
 
 def _failed(error: ModelError, written: Completion) -> _Attempt:

@@ -10,7 +10,7 @@ from planner.catalog import ActionCatalog, ActionSpec, Fit, JsonSchema, Slot, at
 from planner.catalog.words import split_name
 from planner.drafting.confidential import is_secret_name
 from planner.drafting.observed import schema_of
-from planner.drafting.signatures import name_text
+from planner.drafting.signatures import MAX_DEPTH, name_text
 from planner.errors import InvalidReference, PlannerError
 from planner.plan import CandidatePlan, PlanStep, Reference, Template, parse_text, resolve_step
 from planner.plan.bindings import Location, has_bindings, show, texts
@@ -265,8 +265,8 @@ def _asked(key: str, node: JsonSchema) -> str:
     return f"{name_text(key)} ({shown})" if shown else name_text(key)
 
 
-def _kind(schema: JsonSchema) -> str:
-    """Name a type for people."""
+def _kind(schema: JsonSchema, depth: int = 0) -> str:
+    """Name a type for people, as far as it is not too deep; a type may be made of itself."""
     node = at_path(schema, ()) or {}
     if node.get("writeOnly") is True:
         return "secret"
@@ -280,7 +280,7 @@ def _kind(schema: JsonSchema) -> str:
         case {"format": str(form)} if form in FORMATS:
             return FORMATS[form]
         case {"type": "array", "items": {**item}}:
-            inner = _kind({**cast("JsonSchema", item), "$defs": schema.get("$defs", {})})
+            inner = _inner_kind(item, schema, depth)
             return f"list, each a {inner}" if inner else "list"
         case {"type": "object", "properties": {**fields}} if fields:
             names = [name_text(name) for name in list(cast("JsonSchema", fields))[:SHOWN_VALUES]]
@@ -288,13 +288,20 @@ def _kind(schema: JsonSchema) -> str:
         case {"type": str(kind)}:
             return KINDS.get(kind, kind)
         case {"anyOf": [*several]} | {"oneOf": [*several]} | {"allOf": [*several]}:
-            inner = [_kind({**one, "$defs": schema.get("$defs", {})}) for one in several if isinstance(one, dict)]
+            inner = [_inner_kind(one, schema, depth) for one in several[:SHOWN_VALUES]]
             joint = " and " if "allOf" in node else " or "
             return joint.join(dict.fromkeys(kind for kind in inner if kind and kind != "nothing"))
         case {"type": [*several]}:
             return "text" if "string" in several else " or ".join(KINDS.get(kind, str(kind)) for kind in several)
         case _:
             return ""
+
+
+def _inner_kind(inner: Any, schema: JsonSchema, depth: int) -> str:
+    """Name a type that is part of another, `schema`."""
+    if not isinstance(inner, dict) or depth >= MAX_DEPTH:
+        return ""
+    return _kind({**cast("JsonSchema", inner), "$defs": schema.get("$defs", {})}, depth + 1)
 
 
 def _user_list(value: Any) -> str | None:

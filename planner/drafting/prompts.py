@@ -61,6 +61,8 @@ class Guidance:
     examples: str = ""
     can_ask: bool = False
     """Whether there is anything that a model may ask to read."""
+    opened: frozenset[str] = frozenset()
+    """The ids of the skills whose text is in `skills`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ class PlanningContext:
     candidates: int = 1
     """How many plans to draft in parallel."""
     max_iter: int = 3
-    """Model calls for each candidate."""
+    """How often each candidate is planned, or planned anew; reading skills before that takes up to 3 calls more."""
     max_tokens: int | None = None
     """For all calls together; once it is spent, the draft ends."""
     identity: RequestIdentity = field(default_factory=RequestIdentity)
@@ -40,7 +40,11 @@ class PlanningContext:
     exclude_actions: Sequence[str] = ()
     """Actions that are not offered, such as the flow that is asking."""
     skills: Sequence[str] = ()
-    """Skills, by id, whose text is in the prompt from the start; others only when the model asks for them."""
+    """Skills, by id, whose text is in the prompt from the start.
+
+    So is that of trusted ones for `flow_ids`, up to a bound; of others when the model asks. A run does not remember
+    them: what is left of its plan after a failure is drafted without them.
+    """
     revises: CandidatePlan | None = None
     """The plan that `change` is about."""
     change: str = ""

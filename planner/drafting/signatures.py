@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -29,6 +30,7 @@ SHOWN_VALUES = 50
 """Of an enumeration."""
 
 _NAME = re.compile(r"[\w.$-]+")
+_JOINERS = "\u200c\u200d"  # Persian and Sinhala are not written without them
 _DEFUSED = str.maketrans({"<": "\N{FULLWIDTH LESS-THAN SIGN}", "#": "\N{FULLWIDTH NUMBER SIGN}"})
 
 
@@ -131,6 +133,15 @@ def _json(value: Any) -> str:
 
 
 def one_line(text: str, most: int = MAX_TEXT) -> str:
-    """Write what somebody else wrote on one line that opens no heading and no mark, cut after `most` characters."""
-    line = " ".join(text[: 10 * most].split()).translate(_DEFUSED)
+    """Write what somebody else wrote on one line that opens no heading and no mark, cut after `most` characters.
+
+    What people do not see is left out, such as what turns the direction of writing: a model shall read what they read.
+    """
+    line = " ".join(_seen(text[: 10 * most]).split()).translate(_DEFUSED)
     return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _seen(text: str) -> str:
+    if text.isascii():
+        return text
+    return "".join(one for one in text if unicodedata.category(one) != "Cf" or one in _JOINERS)

@@ -266,3 +266,26 @@ async def test_the_part_of_a_value_that_does_not_fit_is_named(agency: Agency) ->
 
     assert "- ages: its part ['ann'] does not fit" in (wrong.message_to_user or "")
     assert "Done: 3" == done.message_to_user
+
+
+async def test_a_value_that_was_given_is_corrected_while_another_is_asked_for(agency: Agency) -> None:
+    """And is not taken for the one that is still missing, though any text would do for that."""
+    async with talking(agency, model=False) as say:
+        await say("/plan log in to the booking site")
+        await say("user: joe")
+        turn = await say("user = jim")
+
+    assert turn.question is not None
+    assert (["password"], {"user": "jim"}) == (turn.question.form["required"], turn.question.inputs)
+
+
+async def test_a_model_corrects_a_value_as_well(agency: Agency) -> None:
+    ask = a_plan(step("find_flight", destination="${user.destination}", day="${user.day}"))
+    answers = [ask, {"destination": None, "day": "Friday"}, {"destination": None, "day": "Monday"}]
+    async with talking(agency, *answers) as say:
+        await say("/plan find a flight")
+        await say("day: Friday")
+        turn = await say("day = Monday")
+
+    assert turn.question is not None
+    assert (["destination"], {"day": "Monday"}) == (turn.question.form["required"], turn.question.inputs)

@@ -103,6 +103,16 @@ async def test_without_a_model_a_plain_sentence_says_what_can_be_done(agency: Ag
     assert "delete_everything" not in (turn.message_to_user or "")
 
 
+@pytest.mark.parametrize(("said", "told"), [("thanks!", "You are welcome."), ("how are you?", "All is well here.")])
+async def test_small_talk_is_answered_shortly_without_a_model(agency: Agency, said: str, told: str) -> None:
+    """And not with all that can be done."""
+    async with talking(agency, model=False) as say:
+        turn = await say(said)
+
+    assert (turn.message_to_user or "").startswith(told)
+    assert "book_flight" not in (turn.message_to_user or "")
+
+
 async def test_a_model_that_fails_gives_a_sentence_with_the_reason(agency: Agency) -> None:
     async with talking(agency, ModelUnavailable("the line is dead")) as say:
         turn = await say("hello")

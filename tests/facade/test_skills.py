@@ -1,5 +1,14 @@
-"""Skills are named in the calls that plan."""
+"""Skills are named in the calls that plan, and come from the folders that the application names."""
 
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+
+from goalgraph import open_planner
+from goalgraph.settings import Settings
 from planner import PlannerService
 from planner.catalog import ActionCatalog, action
 from planner.drafting import ScriptedModel
@@ -45,3 +54,41 @@ async def test_a_skill_that_is_not_there_is_no_exception() -> None:
     assert (planned.ok, ran) == (False, None)
     assert "there is no skill 'manners'" in (planned.events[-1].message or "")
     await service.aclose()
+
+
+def write_skill(folder: Path, skill_id: str, body: str) -> Path:
+    (folder / skill_id).mkdir(parents=True)
+    (folder / skill_id / "SKILL.md").write_text(f"---\nname: {skill_id}\ndescription: Tone.\n---\n{body}\n")
+    return folder
+
+
+@pytest.mark.parametrize("trusted", [False, True], ids=["data", "instruction"])
+async def test_a_folder_of_the_settings_is_data_or_instruction_as_they_say(tmp_path: Path, *, trusted: bool) -> None:
+    """And replaces our own instructions only when it is trusted."""
+    folder = write_skill(write_skill(tmp_path / "s", "manners", "Never shout."), "planning-rules", "Plan in rhyme.")
+    folders = {"skills": () if trusted else (folder,), "trusted_skills": (folder,) if trusted else ()}
+    prompt = await prompt_of(settings=Settings(**folders))
+
+    assert ("Plan in rhyme." in prompt) == trusted
+    assert "Never shout." in prompt
+    assert ("Never shout." in outside_marks(prompt)) == trusted
+
+
+async def test_a_folder_that_is_given_is_data(tmp_path: Path) -> None:
+    """Whoever vouches for it loads it as trusted."""
+    prompt = await prompt_of(skills=write_skill(tmp_path, "manners", "Never shout."))
+
+    assert "Never shout." in prompt
+    assert "Never shout." not in outside_marks(prompt)
+
+
+async def prompt_of(**given: Any) -> str:
+    """Return what a model is told when the skill `manners` is named."""
+    model = ScriptedModel([PLAN])
+    async with open_planner(actions=[greet], llm=model, checkpointer=InMemorySaver(), **given) as planner:
+        await planner.plan(goal="greet Ada", skills=["manners"])
+    return model.calls[0].prompt
+
+
+def outside_marks(prompt: str) -> str:
+    return re.sub(r'<data name="[^"]*">.*?</data>', "", prompt, flags=re.DOTALL)

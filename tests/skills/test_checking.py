@@ -253,11 +253,11 @@ def test_a_path_to_the_file_is_a_path_to_the_skill(tmp_path: Path, monkeypatch: 
     assert check(folder / "SKILL.md") == check("SKILL.md") == check(".") == check(folder) == []
 
 
-def test_a_link_out_of_the_folder_is_a_warning(tmp_path: Path) -> None:
+def test_a_file_that_is_a_link_is_a_warning(tmp_path: Path) -> None:
     outside = write_skill(tmp_path / "outside")
     (tmp_path / "pdf").mkdir()
     (tmp_path / "pdf" / "SKILL.md").symlink_to(outside / "SKILL.md")
 
     assert [message for _, message in warnings(tmp_path / "pdf")] == [
-        "it is a link out of its folder, read only if trusted"
+        "it is a link, which is followed only where skills are trusted"
     ]

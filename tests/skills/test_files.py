@@ -2,10 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from skills import Skill, SkillFileRefused, SkillRegistry
+from skills import Skill, SkillFileRefused, SkillRegistry, files
 from tests.support.skill_folders import SINGLE, write_skill
 
 
@@ -64,6 +65,8 @@ def test_a_file_is_read_as_text(pdf: Skill) -> None:
         ("", "no file that a skill gives"),
         (".", "no file that a skill gives"),
         ("missing.md", r"has no file 'missing\.md'"),
+        ("SKILL.md", "is the skill itself"),
+        ("./skill.MD", "is the skill itself"),
         ("picture.png", "not text"),
         pytest.param("a" * 5_000, "not given", id="long"),
         pytest.param("\ud800.md", "not given", id="half a character"),
@@ -98,3 +101,48 @@ def test_a_skill_whose_folder_is_gone_has_no_files(pdf: Skill, folder: Path) -> 
     assert pdf.files() == []
     with pytest.raises(SkillFileRefused):
         pdf.read("references/forms.md")
+
+
+def test_a_folder_that_took_the_place_of_the_skills_gives_nothing(pdf: Skill, folder: Path, tmp_path: Path) -> None:
+    """Whoever may write to a project may replace a folder by a link to one that is not the project's."""
+    folder.rename(folder.with_name("moved"))
+    write_skill(tmp_path / "private", "references", "secret", "forms.md")
+    folder.symlink_to(tmp_path / "private")
+
+    assert pdf.files() == []
+    with pytest.raises(SkillFileRefused, match="load the skill again"):
+        pdf.read("references/forms.md")
+
+    folder.unlink()
+    folder.with_name("moved").rename(folder)
+    assert pdf.read("references/forms.md") == "Forms.\n"
+
+
+def test_a_folder_within_that_became_a_link_is_not_listed(
+    pdf: Skill, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at it and the way into it."""
+    opened = os.open
+
+    def open_later(path: Any, *given: Any, **named: Any) -> int:
+        if path == "references":
+            (folder / path).rename(folder / ".old")
+            (folder / path).symlink_to(tmp_path / "elsewhere")
+        return opened(path, *given, **named)
+
+    monkeypatch.setattr(os, "open", open_later)
+
+    assert pdf.files() == ["picture.png", "scripts/fill.py"]
+
+
+def test_listing_looks_at_a_bounded_number_of_folders(
+    pdf: Skill, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        (folder / f"empty{number}" / "empty").mkdir(parents=True)
+    monkeypatch.setattr(files, "MOST_LOOKED_AT", 60)
+    whole = pdf.files()
+    monkeypatch.setattr(files, "MOST_LOOKED_AT", 30)
+
+    assert whole == ["picture.png", "references/forms.md", "scripts/fill.py"]
+    assert len(pdf.files()) < len(whole)

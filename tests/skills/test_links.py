@@ -2,11 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import skills
-from skills import InvalidSkill, SkillRegistry
+from skills import InvalidSkill, Problem, SkillRegistry, registry
+from skills.files import identity_of
+from skills.finding import skill_files
+from skills.loading import read_skill
 from tests.support.skill_folders import STANDARD, skill, write_skill
 
 
@@ -21,17 +25,45 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
-def test_a_skill_file_that_is_a_link_out_of_its_folder_is_read_only_if_trusted(root: Path, outside: Path) -> None:
-    (root / "pdf").mkdir()
-    (root / "pdf" / "SKILL.md").symlink_to(outside / "SKILL.md")
+@pytest.mark.parametrize("target", ["../../outside/pdf/SKILL.md", "real.md"])
+def test_a_skill_file_that_is_a_link_is_read_only_if_trusted(root: Path, outside: Path, target: str) -> None:
+    """Also within its folder: what a link leads to can change between a look at it and the reading."""
+    write_skill(root, "pdf", STANDARD, "real.md")
+    (root / "pdf" / "SKILL.md").symlink_to(target)
 
     loaded = skills.load(root)
 
     assert loaded.ids() == []
-    assert "link that leads out" in loaded.problems[0].message
-    with pytest.raises(InvalidSkill, match="link that leads out"):
+    assert "followed only where skills are trusted" in loaded.problems[0].message
+    with pytest.raises(InvalidSkill, match="it is a link"):
         SkillRegistry().load_file(root / "pdf")
     assert skills.load(root, trusted=True).ids() == ["pdf"]
+
+
+def test_a_folder_that_became_a_link_while_others_were_read_is_not_followed(root: Path, outside: Path) -> None:
+    within = identity_of(root)
+    (root / "pdf").symlink_to(outside)
+    write_skill(root, "own", skill("name: own"))
+
+    with pytest.raises(InvalidSkill, match="outside of the folder of skills"):
+        read_skill(root / "pdf" / "SKILL.md", within=within)
+    assert read_skill(root / "own" / "SKILL.md", within=within)[0].id == "own"
+
+
+def test_a_folder_of_skills_that_changes_while_it_is_loaded_gives_nothing_of_others(
+    root: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_skill(root)
+
+    def found_and_replaced(*given: Any, **named: Any) -> tuple[list[Path], list[Problem]]:
+        found = skill_files(*given, **named)
+        folder.rename(root / ".old")
+        folder.symlink_to(outside)
+        return found
+
+    monkeypatch.setattr(registry, "skill_files", found_and_replaced)
+
+    assert skills.load(root).ids() == []
 
 
 def test_a_folder_that_is_a_link_out_is_followed_only_if_trusted(root: Path, outside: Path) -> None:

@@ -1,6 +1,7 @@
 """Skills load leniently: what is wrong is noted with its file and line, and stops nothing else."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,13 @@ def test_a_name_that_yaml_takes_for_something_else_is_text(tmp_path: Path, name:
     assert (loaded.ids(), loaded.problems) == ([loaded_as], [])
 
 
+def test_a_name_that_reads_as_a_file_of_another_skill_is_no_id(tmp_path: Path) -> None:
+    """A model asks for files by such names."""
+    write_skill(tmp_path, "mine", skill("name: pdf/fares.md"))
+
+    assert skills.load(tmp_path).ids() == ["mine"]
+
+
 def test_unknown_keys_and_lists_are_kept(tmp_path: Path) -> None:
     front = "effort: high\ntags: [a, b]\nversion: 3\nmetadata:\n  planner.flows: [x, y]\nallowed-tools: [Read, Grep]"
     write_skill(tmp_path, content=skill(front))
@@ -161,6 +169,7 @@ UNUSABLE = [
     pytest.param(skill("", "x" * 10_000_000), "larger than 1 MB", id="10 MB"),
     pytest.param("---\nid: ''\ntitle: T\n---\n", "`id` has to be a text", id="empty id"),
     pytest.param('---\nid: "a\\x1b[31m"\n---\n', "`id` has to be a text", id="id with control characters"),
+    pytest.param("---\nid: pdf/fares.md\n---\n", "`id` has to be a text", id="id that reads as a file of another"),
 ]
 
 
@@ -255,7 +264,7 @@ def test_a_folder_has_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         bounded.setattr(finding, "MOST_SKILLS", 3)
         few = skills.load(tmp_path)
     with monkeypatch.context() as bounded:
-        bounded.setattr(registry, "MOST_CHARACTERS", 10)
+        bounded.setattr(registry, "MOST_MEMORY", 10)
         small = skills.load(tmp_path)
 
     with monkeypatch.context() as bounded:
@@ -267,6 +276,30 @@ def test_a_folder_has_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert all("no more are looked at" in loaded.problems[0].message for loaded in (few, some))
     assert small.ids() == ["s-0"]
     assert "skipped" in small.problems[0].message
+
+
+def test_a_folder_is_bounded_by_the_memory_that_its_texts_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One emoji makes each character of a text four bytes long."""
+    for name, body in (("a", "\U0001f600" + "x" * 10_000), ("b", "y" * 10_000), ("c", "z" * 10_000)):
+        write_skill(tmp_path / "wide", name, skill(f"name: {name}", body))
+        write_skill(tmp_path / "plain", name, skill(f"name: {name}", body.strip("\U0001f600")))
+    monkeypatch.setattr(registry, "MOST_MEMORY", 35_000)
+
+    assert skills.load(tmp_path / "wide").ids() == ["a"]
+    assert skills.load(tmp_path / "plain").ids() == ["a", "b", "c"]
+
+
+def test_a_skill_has_its_text_once_in_memory(tmp_path: Path) -> None:
+    write_skill(tmp_path, content=skill("", "x\n" * 450_000 + "## planning.instruction\n\nDo it."))
+    tracemalloc.start()
+    try:
+        found = only(skills.load(tmp_path))
+        assert found.instruction == "Do it."
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert 900_000 < held < 1_200_000
 
 
 def test_many_problems_of_one_file_are_cut_off(tmp_path: Path) -> None:
@@ -294,6 +327,18 @@ def test_control_characters_of_escapes_do_not_reach_the_terminal(tmp_path: Path)
     found = only(skills.load(tmp_path))
 
     assert (found.description, found.license, found.title) == ("Clears  [2J it.", None, "31m")
+
+
+def test_what_nobody_sees_does_not_stand_in_a_description(tmp_path: Path) -> None:
+    """It could tell a model what people do not read; the joiners of Persian and of emoji do not."""
+    hidden = "\u202e\u2066\u200b\ufeff\u00ad\U000e0041"
+    front = f'description: "Be{hidden} می\u200cروم"\nmetadata:\n  planner.title: "T\\u202eitle"'
+    write_skill(tmp_path, content=skill(front))
+
+    found = only(skills.load(tmp_path))
+
+    assert (found.description, found.title) == ("Be می\u200cروم", "Title")
+    assert Skill(id="a", title="A", description=f"\x1b[2JGo{hidden}\n on").summary == "[2JGo on"
 
 
 def test_strange_names_of_files_do_not_reach_the_terminal(tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """A registry has skills by id, and what an untrusted one may not do."""
 
+import random
+import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import skills
-from skills import DuplicateSkill, Skill, SkillRegistry, UnknownSkill
+from skills import DuplicateSkill, InvalidSkill, Skill, SkillRegistry, UnknownSkill
+from skills.loading import shipped_files
 from tests.support.skill_folders import SINGLE, skill, write_skill
 
 
@@ -50,6 +54,43 @@ def test_an_unknown_id_is_answered_with_the_closest() -> None:
     with pytest.raises(KeyError):
         registry.compile_prompt("nobody")
     assert registry.section("nobody", "body", "nothing") == "nothing"
+
+
+def test_what_resembles_an_unknown_id_is_found_in_bounded_time() -> None:
+    """A model may ask for many that are not there; comparing each with all took 50 ms."""
+    hostile = ["".join(random.choices("abcd-", k=250)) for _ in range(1_000)]
+    registry = SkillRegistry(
+        Skill(id=name, title="T") for name in [*hostile, *(f"s-{n}" for n in range(500)), "travel"]
+    )
+
+    began = time.process_time()
+    for _ in range(15):
+        with pytest.raises(UnknownSkill):
+            registry.require("".join(random.choices("abcd-", k=200)))
+    assert time.process_time() - began < 0.35
+
+    with pytest.raises(UnknownSkill, match="closest: travel"):
+        registry.require("travl")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"title": None}, "`title` of a skill cannot be 'None'"),
+        ({"description": None}, "`description` of a skill cannot be"),
+        ({"id": 7}, "`id` of a skill cannot be '7'"),
+        ({"config": None}, "`config` of a skill cannot be"),
+        ({"modes": None}, "`modes` of a skill cannot be"),
+        ({"sections": "text"}, "`sections` of a skill cannot be"),
+        ({"id": " "}, "without /, not ' '"),
+        ({"id": "travel/fares.md"}, "without /, not 'travel/fares.md'"),
+    ],
+    ids=["title", "description", "number", "config", "modes", "sections", "empty", "slash"],
+)
+def test_a_skill_with_odd_fields_is_refused_when_it_is_added(fields: dict[str, Any], said: str) -> None:
+    """Not in the middle of a draft."""
+    with pytest.raises(InvalidSkill, match=re.escape(said)):
+        SkillRegistry([Skill(**{"id": "a", "title": "A", **fields})])
 
 
 def test_each_change_counts() -> None:
@@ -120,10 +161,56 @@ def test_an_untrusted_skill_under_one_of_our_ids_replaces_nothing(tmp_path: Path
         skills.instruction(untrusted, "nothing-of-ours")
 
 
+def test_a_trusted_skill_takes_the_place_of_one_that_is_not(tmp_path: Path) -> None:
+    """In whatever order they come; it is said, since the other one is not there any more."""
+    for place in ("project", "home"):
+        write_skill(tmp_path / place, "planning-rules", skill("name: planning-rules", f"By {place}."))
+    registry = skills.load(tmp_path / "project")
+    home = tmp_path / "home" / "planning-rules" / "SKILL.md"
+
+    (added,) = registry.load_path(tmp_path / "home", trusted=True)
+
+    assert skills.instruction(registry, "planning-rules") == "By home."
+    assert registry.all() == [added]
+    assert [problem.path for problem in registry.problems if "takes the place" in problem.message] == [home]
+    assert str(tmp_path / "project") in registry.problems[-1].message
+    assert registry.load_path(tmp_path / "project") == []
+    with pytest.raises(DuplicateSkill):
+        registry.load_file(tmp_path / "project" / "planning-rules")
+    assert registry.require("planning-rules") is added
+
+    for name, add in {
+        "file": lambda found: found.load_file(home, trusted=True),
+        "code": lambda found: found.register_inline(id="planning-rules", title="Ours"),
+    }.items():
+        other = skills.load(tmp_path / "project")
+        assert other.require("planning-rules") is not add(other), name
+        assert other.require("planning-rules").trusted, name
+
+
+def test_what_is_wrong_with_a_file_is_noted_once_and_as_it_is_now(tmp_path: Path) -> None:
+    """A service may load its folders again and again."""
+    write_skill(tmp_path, "odd", skill("name: other"))
+    write_skill(tmp_path, "broken", "no front matter")
+    (tmp_path / "gone").symlink_to("/")
+    registry = skills.load(tmp_path)
+    before = list(registry.problems)
+
+    registry.load_path(tmp_path, overwrite=True)
+    registry.load_file(tmp_path / "odd", overwrite=True)
+    assert sorted(map(str, registry.problems)) == sorted(map(str, before))
+    assert len(before) == 3
+
+    write_skill(tmp_path, "odd", skill("name: odd"))
+    (tmp_path / "broken" / "SKILL.md").unlink()
+    registry.load_path(tmp_path, overwrite=True)
+    assert not [problem for problem in registry.problems if problem.path == tmp_path / "odd" / "SKILL.md"]
+
+
 def test_what_ships_is_without_any_problem() -> None:
     library = skills.library()
 
-    assert not library.problems
+    assert set(library.ids()) == set(shipped_files()) >= {"planning-rules", "replanning"}
     assert skills.check(Path(skills.__file__).with_name("library")) == []
     assert all(skill.trusted and skill.instruction and skill.description for skill in library.all())
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
+_MOST = 2
+"""Slips in one name."""
 _LONG = 9
 """Words of this many letters may have two slips; in shorter ones they often make another word (import, export)."""
 _SHORT = 4
@@ -43,15 +45,18 @@ def clear_match(name: str, known: Iterable[str]) -> str | None:
     wanted = words(name)
     if not wanted:
         return None
-    split = [(other, words(other)) for other in candidates]
+    joined, ordered = "".join(wanted), sorted(wanted)
+    split = [(other, theirs := words(other), "".join(theirs)) for other in candidates]
     for same in (
-        [other for other, theirs in split if theirs == wanted],
-        [other for other, theirs in split if "".join(theirs) == "".join(wanted)],
-        [other for other, theirs in split if sorted(theirs) == sorted(wanted)],
+        [other for other, theirs, _ in split if theirs == wanted],
+        [other for other, _, letters in split if letters == joined],
+        [other for other, theirs, _ in split if len(theirs) == len(wanted) and sorted(theirs) == ordered],
     ):
         if same:
             return same[0] if len(same) == 1 else None
-    slips = sorted((count, other) for other, theirs in split if (count := _slips(wanted, theirs)) is not None)
+    # most names of a large catalog are too long or too short to be compared any further
+    near = [(other, theirs) for other, theirs, letters in split if abs(len(letters) - len(joined)) <= _MOST]
+    slips = sorted((count, other) for other, theirs in near if (count := _slips(wanted, theirs)) is not None)
     if not slips or (len(slips) > 1 and slips[1][0] == slips[0][0]):
         return None
     return slips[0][1]
@@ -106,21 +111,25 @@ def _slips(left: Sequence[str], right: Sequence[str]) -> int | None:
     """Count the slips between two names, or return `None` when they are different names."""
     if len(left) != len(right):
         left, right = ["".join(left)], ["".join(right)]
+    differing = [(ours, theirs) for ours, theirs in zip(left, right, strict=True) if ours != theirs]
+    if len(differing) > _MOST:
+        return None
     total = 0
-    for ours, theirs in zip(left, right, strict=True):
-        if ours == theirs:
-            continue
+    for ours, theirs in differing:
         count = _word_slips(ours, theirs)
         if count is None:
             return None
         total += count
-    return total if total <= 2 else None
+    return total if total <= _MOST else None
 
 
 def _word_slips(left: str, right: str) -> int | None:
     short = min(len(left), len(right))
-    allowed = 2 if short >= _LONG else 1
+    allowed = _MOST if short >= _LONG else 1
     if abs(len(left) - len(right)) > allowed or short < 2:  # first, for a name may be as long as a model likes
+        return None
+    # a slip takes at most one letter out and puts one in; counting the letters is much faster than comparing the words
+    if len(set(left).symmetric_difference(right)) > 2 * allowed:
         return None
     if re.sub(r"\D", "", left) != re.sub(r"\D", "", right):
         return None
