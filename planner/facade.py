@@ -94,9 +94,9 @@ class PlanningFacade(RunFacade):
             on_event: Is told of each `PlanningEvent`; sync or async.
             wants: For planning by types: the outputs to reach, by name, or name → schema or type. Needs no model.
             candidates: How many plans to draft in parallel; the best is returned, all are kept in the result.
-            max_iter: Model calls for each candidate.
+            max_iter: How often each candidate is planned, or planned anew; reading skills takes calls of its own.
             max_tokens: For all calls together.
-            skills: Skills, by id, whose text the model sees from the start; others only when it asks for them.
+            skills: By id, those whose text the model sees from the start, as it does trusted ones for `flow_ids`.
             identity: Whose roles decide which actions are offered.
         """
         context = PlanningContext(

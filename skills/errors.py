@@ -63,7 +63,7 @@ class SkillFolderMissing(SkillError, FileNotFoundError):
 
 def _closest(skill_id: str, known: Sequence[str]) -> list[str]:
     """Return up to three ids that resemble one; a model may ask for many that are not there, among thousands."""
-    skill_id, known = skill_id[:LONGEST_COMPARED], [other for other in known if len(other) <= LONGEST_COMPARED]
+    skill_id = skill_id[:LONGEST_COMPARED]
     if len(known) > MOST_COMPARED:
         pairs = set(pairwise(skill_id))
         known = nlargest(MOST_COMPARED, known, key=lambda other: len(pairs.intersection(pairwise(other))))

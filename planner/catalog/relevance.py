@@ -15,8 +15,8 @@ class Relevance:
     def __init__(self, texts: Sequence[str]) -> None:
         documents = [_words(text) for text in texts]
         self._count = len(documents)
-        self._filled = [at for at, words in enumerate(documents) if words]  # bm25s cannot count what has no words
-        self._index: Any = _index([documents[at] for at in self._filled]) if self._filled else None
+        self._filled = {at: words for at, words in enumerate(documents) if words}  # bm25s counts none without words
+        self._index: Any = None
 
     def scores(self, query: str) -> list[float]:
         """Return a score for each text, in their order: 0.0 where it shares no word with `query`.
@@ -26,6 +26,8 @@ class Relevance:
         scores = [0.0] * self._count
         wanted = list(dict.fromkeys(_words(query))) if self._filled else []
         if wanted:
+            if self._index is None:  # where two threads come here first, either index will do
+                self._index = _index(list(self._filled.values()))
             for at, score in zip(self._filled, self._index.get_scores(wanted).tolist(), strict=True):
                 scores[at] = float(score)
         return scores

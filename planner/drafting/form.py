@@ -289,6 +289,7 @@ def _kind(schema: JsonSchema, depth: int = 0) -> str:
             return KINDS.get(kind, kind)
         case {"anyOf": [*several]} | {"oneOf": [*several]} | {"allOf": [*several]}:
             inner = [_inner_kind(one, schema, depth) for one in several[:SHOWN_VALUES]]
+            inner += ["…"] if len(several) > SHOWN_VALUES else []
             joint = " and " if "allOf" in node else " or "
             return joint.join(dict.fromkeys(kind for kind in inner if kind and kind != "nothing"))
         case {"type": [*several]}:

@@ -1,8 +1,11 @@
 """Texts are scored by the words that they share with a question, whatever they are."""
 
+import subprocess
+import sys
+
 import pytest
 
-from planner.catalog.relevance import estimate_tokens, relevance
+from planner.catalog.relevance import Relevance, estimate_tokens, relevance
 
 
 def test_the_text_that_shares_most_words_scores_best() -> None:
@@ -39,6 +42,29 @@ def test_one_text_alone_can_score() -> None:
     """A word that all texts have still counts."""
     assert relevance("rain", ["rain"])[0] > 0
     assert relevance("rain", ["", "rain", "rain"])[1:] == [relevance("rain", ["rain", "rain"])[0]] * 2
+
+
+def test_texts_that_are_kept_are_scored_like_others() -> None:
+    """Any number of questions, in any order."""
+    texts = ["rain in Oslo", "", "wind and rain", "a table"]
+    kept = Relevance(texts)
+
+    for query in ("rain", "", "a table of the wind", "rain"):
+        assert kept.scores(query) == relevance(query, texts)
+
+
+def test_nothing_is_loaded_to_score_nothing() -> None:
+    """A draft without skills must not pay for numpy."""
+    program = """
+import sys
+from planner.catalog.relevance import Relevance, relevance
+before = set(sys.modules)
+assert relevance("rain", []) == [] == Relevance(()).scores("rain")
+assert relevance("rain", ["", "the"]) == [0.0, 0.0]
+assert {"bm25s", "numpy"}.isdisjoint(set(sys.modules) - before), set(sys.modules) - before
+assert relevance("rain", ["rain"]) != [0.0] and "bm25s" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_a_very_long_question_is_only_slow_once() -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field, SecretStr
+from typing_extensions import TypeAliasType
 
 from planner.catalog import ActionCatalog, Semantic, action, compile_schema
 from planner.drafting.form import asks_for_a_secret, input_form, question_text
@@ -228,6 +229,33 @@ def test_nothing_that_a_tool_says_breaks_the_question() -> None:
         text = question_text(input_form(plan, keys, ActionCatalog([tool])))
         assert "\n" not in text
         assert len(text) < 300
+
+
+Tree = TypeAliasType("Tree", "str | list[Tree]")
+Forest = TypeAliasType("Forest", "int | dict[str, Forest] | list[Forest]")
+
+
+def test_a_type_that_is_made_of_itself_is_named_as_far_as_it_is_not_too_deep() -> None:
+    """Unions and lists may hold each other for ever."""
+
+    @action
+    async def grow(tree: Tree, forest: Forest) -> str:
+        """Grow."""
+        raise NotImplementedError
+
+    plan = CandidatePlan.from_dict({"steps": [step("grow", {"tree": "${user.a}", "forest": "${user.b}"})]})
+    asked = question_text(input_form(plan, ["a", "b"], ActionCatalog([grow])))
+
+    assert "a (text or list, each a text or list)" in asked
+    assert "b (whole number or JSON object or list" in asked
+
+
+def test_of_a_type_that_is_many_a_few_are_named() -> None:
+    """Each of them may be many again."""
+    several = [{"const": at} for at in range(9)]
+
+    assert question_text({"properties": {"k": {"anyOf": several[:3]}}}) == "To go on I need: k (0 or 1 or 2)."
+    assert "6 or 7 or …)" in question_text({"properties": {"k": {"anyOf": several}}})
 
 
 ROOTED = {"type": "object", "properties": {"of": {"type": "string"}, "below": {"$ref": "#/properties/of"}}}

@@ -1,6 +1,7 @@
 """What a draft is offered of a large catalog: by the goal, widened once, said in the catalog's words if need be."""
 
 import json
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -383,3 +384,24 @@ def test_the_instruction_is_a_skill_that_a_trusted_one_replaces(*, trusted: bool
 
     assert ("Answer in Esperanto." in asked) is trusted
     assert ("search a catalog" in asked) is not trusted
+
+
+async def test_a_plan_of_many_steps_over_many_actions_is_checked_in_a_thread() -> None:
+    """Each unknown name is compared with all there are, and meanwhile others have to be served."""
+
+    class Watched(ActionCatalog):
+        asked: dict[bool, int]
+
+        def get_action_by_name(self, name: str, **given: Any) -> ActionSpec | None:
+            here = threading.current_thread() is threading.main_thread()
+            self.asked[here] = self.asked.get(here, 0) + 1
+            return super().get_action_by_name(name, **given)
+
+    catalog = Watched([*FILLING, *SPECIAL])
+    for count in (1, 40):
+        catalog.asked = {}
+        unknown = plan(*(step(f"fetch_{VERBS[at % 8]}_{at}") for at in range(count)))
+        context = PlanningContext(goal="find flights", max_iter=2)
+        await Drafter(catalog, ScriptedModel([unknown, unknown])).draft(context)
+
+        assert list(catalog.asked) == [count == 1]

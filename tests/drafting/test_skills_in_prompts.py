@@ -271,11 +271,18 @@ async def test_a_skill_that_is_not_there_is_a_result_that_says_so(catalog: Actio
 
 
 async def test_keys_that_skills_prefer_are_marked_behind_those_of_the_caller(catalog: ActionCatalog) -> None:
-    """Only keys that are there; a skill invents none."""
+    """Only keys that are there; a skill invents none. The skills that the request names come first."""
+
+    @action(flow_id="weather")
+    async def forecast() -> str:
+        """Tell the weather."""
+        raise NotImplementedError
+
+    catalog.add(forecast)
     skills = [
         skill("weather", config={"flows": ["weather"], "preferred_keys": ["b", "missing"]}),
         skill("named", metadata={"planner.preferred-keys": "c"}),
-        skill("listed", config={"preferred_keys": ["d"]}),
+        skill("elsewhere", config={"flows": ["travel"], "preferred_keys": ["d"]}),
     ]
     _, model = await draft(
         catalog,
@@ -291,26 +298,40 @@ async def test_keys_that_skills_prefer_are_marked_behind_those_of_the_caller(cat
     assert [line[14] for line in keys[:3]] == ["a", "c", "b"]
 
 
-async def test_keys_that_skills_prefer_are_taken_without_a_model_too() -> None:
-    """Planning by types chooses among keys as well."""
+PREFERRING: dict[str, tuple[dict[str, Any], bool, bool]] = {
+    "trusted": ({}, False, True),
+    "trusted, for a group of the catalog": ({"flows": ["people"]}, False, True),
+    "trusted, for a group that there is not": ({"flows": ["no-such-flow"]}, False, False),
+    "untrusted": ({"trusted": False}, False, False),
+    "untrusted, for a group of the catalog": ({"flows": ["people"], "trusted": False}, False, False),
+    "untrusted, named": ({"trusted": False}, True, True),
+}
 
-    @action
+
+@pytest.mark.parametrize(("given", "named", "counts"), PREFERRING.values(), ids=PREFERRING.keys())
+async def test_only_trusted_and_named_skills_have_a_say_in_which_keys_are_bound(
+    given: dict[str, Any], *, named: bool, counts: bool
+) -> None:
+    """Planning by types chooses among keys as well; what a project brings must not choose for its user."""
+
+    @action(flow_id="people")
     async def greet(name: Annotated[str, Semantic("name")]) -> Annotated[str, Semantic("greeting")]:
         """Greet."""
         raise NotImplementedError
 
     slot = Slot("x", {"type": "string"}, semantic="name")
-    skills = SkillRegistry([skill("people", config={"preferred_keys": ["nick"]})])
-    chosen: list[Any] = []
-    for named in ([], ["people"]):
-        context = PlanningContext(
-            goal="greet", wants=["greeting"], external_slots={"born": slot, "nick": slot}, skills=named
-        )
-        result = await Drafter(ActionCatalog([greet]), skills=skills).draft(context)
-        assert result.plan is not None
-        chosen.append(result.plan.steps[0].inputs["name"])
+    config = {"preferred_keys": ["nick"], "flows": given.get("flows", [])}
+    skills = SkillRegistry([skill("people", config=config, trusted=given.get("trusted", True))])
+    context = PlanningContext(
+        goal="greet",
+        wants=["greeting"],
+        external_slots={"born": slot, "nick": slot},
+        skills=["people"] if named else [],
+    )
+    result = await Drafter(ActionCatalog([greet]), skills=skills).draft(context)
 
-    assert chosen == ["${user.born}", "${user.nick}"]
+    assert result.plan is not None
+    assert result.plan.steps[0].inputs["name"] == ("${user.nick}" if counts else "${user.born}")
 
 
 def test_the_head_without_guidance_is_what_ships(catalog: ActionCatalog) -> None:

@@ -1,7 +1,11 @@
 """A slip of the pen is told from another word."""
 
+from collections.abc import Iterator
+from itertools import product
+
 import pytest
 
+from planner.plan.mending import names
 from planner.plan.mending.names import clear_match, contained_match, edit_distance, loose_match, words
 
 
@@ -68,3 +72,45 @@ def test_a_loose_match_is_the_only_best_one() -> None:
 def test_edits_are_counted(left: str, right: str, count: int) -> None:
     """A swap of neighbours is one."""
     assert edit_distance(left, right) == count
+
+
+def slips(word: str) -> Iterator[str]:
+    """Yield `word` with one letter dropped, doubled, changed, or swapped with the next."""
+    for at, letter in enumerate(word):
+        rest = word[at + 1 :]
+        yield word[:at] + rest
+        yield word[:at] + letter + letter + rest
+        yield word[:at] + "qz"[letter == "q"] + rest
+        yield word[:at] + rest[:1] + letter + rest[1:]
+
+
+@pytest.mark.parametrize("known", ["find_flights", "a_calculation", "convert_reservations"])
+def test_every_slip_has_its_meaning_in_a_large_catalog(known: str) -> None:
+    """What is told apart quickly must not hide what is meant: one slip, and two in a long word."""
+    first, last = known.split("_")
+    others = [
+        f"{one}_{other}_{at}" for at, (one, other) in enumerate(product(["get", "sell", "open"] * 20, ["x", "cat"]))
+    ]
+    for slip in slips(last):
+        if slip[:1] == last[0] and len(slip) > 3:
+            assert clear_match(f"{first}_{slip}", [*others, known]) == known
+            for twice in slips(slip) if len(last) > 10 else ():
+                if twice[:1] == last[0] and edit_distance(twice, last) <= 2:
+                    assert clear_match(f"{first}_{twice}", [*others, known]) == known
+
+
+def test_of_a_large_catalog_few_names_are_compared_letter_by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes 10 µs a pair of words, and a plan may have many unknown names."""
+    compared: list[tuple[str, str]] = []
+
+    def counted(left: str, right: str) -> int:
+        compared.append((left, right))
+        return edit_distance(left, right)
+
+    monkeypatch.setattr(names, "edit_distance", counted)
+    syllables = product("bcdfg", "aeiou", "lmnpr", "aeiou", "stkvz")
+    known = [f"{''.join(letters)}_table" for letters in syllables]
+
+    assert clear_match("hippo_table", known) is None
+    assert clear_match("bolutt_table", known) == "bolut_table"
+    assert len(compared) < 100 < len(known)

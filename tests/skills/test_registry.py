@@ -58,16 +58,14 @@ def test_an_unknown_id_is_answered_with_the_closest() -> None:
 
 def test_what_resembles_an_unknown_id_is_found_in_bounded_time() -> None:
     """A model may ask for many that are not there; comparing each with all took 50 ms."""
-    hostile = ["".join(random.choices("abcd-", k=250)) for _ in range(1_000)]
-    registry = SkillRegistry(
-        Skill(id=name, title="T") for name in [*hostile, *(f"s-{n}" for n in range(500)), "travel"]
-    )
+    hostile = ["".join(random.choices("abcd-", k=size)) for size in (60, 120, 250) for _ in range(500)]
+    registry = SkillRegistry(Skill(id=name, title="T") for name in [*hostile, "travel"])
 
     began = time.process_time()
-    for _ in range(15):
+    for size in (60, 120, 200) * 5:
         with pytest.raises(UnknownSkill):
-            registry.require("".join(random.choices("abcd-", k=200)))
-    assert time.process_time() - began < 0.35
+            registry.require("".join(random.choices("abcd-", k=size)))
+    assert time.process_time() - began < 1
 
     with pytest.raises(UnknownSkill, match="closest: travel"):
         registry.require("travl")
