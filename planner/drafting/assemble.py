@@ -40,11 +40,11 @@ class Assembly:
         if isinstance(choice, Source):
             return choice.reference
         assert choice is not None, "a want is never asked of the user"  # noqa: S101 - reach leaves such wants out
-        return Reference(self._call(choice.action, reached), choice.path)
+        return Reference(self.call(choice.action, reached), choice.path)
 
-    def _call(self, wanted: ActionSpec, reached: Reached) -> str:
-        """Add a step for `wanted`, after the steps for its inputs; a stack takes the place of recursion."""
-        pending: list[tuple[ActionSpec, Role]] = [(wanted, ())]
+    def call(self, wanted: ActionSpec, reached: Reached) -> str:
+        """Add a step for `wanted`, after the steps for its inputs, and return its id."""
+        pending: list[tuple[ActionSpec, Role]] = [(wanted, ())]  # a stack in place of recursion
         while pending:
             spec, role = pending[-1]
             needs = self.index.needs(spec)

@@ -68,6 +68,8 @@ class Want:
     name: str
     slots: tuple[Slot, ...]
     """Any of these will do: the name may be that of an output or of a semantic type."""
+    action: ActionSpec | None = None
+    """The call of this action, whatever it gives, in place of `slots`."""
 
 
 Choice = Source | Producer | None
@@ -155,11 +157,7 @@ class _Search:
         """Action → the wants that it gives."""
         self.want_givers: list[dict[int, Producer]] = []
         for number, want in enumerate(wants, len(network.values)):
-            givers = {
-                action: one
-                for slot in want.slots
-                for action, one in network.givers_of(network.index.need(slot)).items()
-            }
+            givers = _givers(want, network)
             self.want_givers.append(givers)
             for action, producer in givers.items():
                 self.given_wants[action].append((number, producer))
@@ -248,6 +246,14 @@ class _Search:
     def _push(self, cost: Cost, value: int, choice: Choice) -> None:
         self.pushed += 1  # equals keep their order, and choices are never compared
         heapq.heappush(self.queue, (cost, self.pushed, value, choice))
+
+
+def _givers(want: Want, network: Network) -> dict[int, Producer]:
+    if want.action is not None:
+        called = Producer(want.action, want.action.returns or Slot("result"), whole=True)
+        return {network.position[want.action.ref]: called}
+    needs = [network.index.need(slot) for slot in want.slots]
+    return {action: one for need in needs for action, one in network.givers_of(need).items()}
 
 
 def _sum(left: Cost, right: Cost) -> Cost:

@@ -1,7 +1,6 @@
 """Planning without a language model: over types from what one has to what one wants, and from words to a draft."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from planner.catalog import ActionCatalog, ActionSpec, SearchHit, Slot, as_slot
 from planner.catalog.catalog import in_group
@@ -68,7 +67,28 @@ class TypedSearch:
         return plan, reached.unreachable
 
     def _from_words(self, context: PlanningContext) -> CandidatePlan:
-        """Take the best action for each part of the goal, in its order, and link what fits by name and type."""
+        """Take the best action for each part of the goal, in its order, and reach what each requires.
+
+        Only actions that read are added to those that the words name: nobody has asked for more.
+        """
+        chosen = self._chosen(context)
+        refs, may_use = {spec.ref for spec in chosen}, allowed_by(context)
+
+        def allowed(spec: ActionSpec) -> bool:
+            harmless = spec.policy.effect == "read" and not spec.policy.approval
+            return may_use(spec) and (harmless or spec.ref in refs)
+
+        have = sources_of(context)
+        assembly = self._assembly(context, have)
+        for spec in chosen:
+            assembly.sources = Sources(have)
+            want = Want(spec.name, (), action=spec)
+            reached = reach(self.catalog.view.producers.network, have, [want], allowed=allowed)
+            step_id = assembly.call(spec, reached)
+            have = [*(Source(Reference(step_id, (slot.name,)), slot) for slot in spec.outputs), *have]
+        return CandidatePlan(steps=tuple(assembly.steps), goal=context.goal)
+
+    def _chosen(self, context: PlanningContext) -> list[ActionSpec]:
         parts = clauses(context.goal)
         likely = {hit.action.ref for hit in self._search(context.goal, 2 * len(parts) + 8, context)}
         chosen: dict[str, ActionSpec] = {}
@@ -77,24 +97,12 @@ class TypedSearch:
             best = next((hit.action for hit in found if hit.action.ref in likely), None)
             if best is not None:
                 chosen[best.ref] = best
-        assembly = self._assembly(context, sources_of(context))
-        given: list[Source] = []
-        for spec in chosen.values():
-            step_id = self._link(assembly, spec, Sources(reversed(given)))
-            given += [Source(Reference(step_id, (slot.name,)), slot) for slot in spec.outputs]
-        return CandidatePlan(steps=tuple(assembly.steps), goal=context.goal)
+        return list(chosen.values())
 
     def _search(self, words: str, count: int, context: PlanningContext) -> list[SearchHit]:
         return self.catalog.search(
             words, count, flow_ids=context.flow_ids, identity=context.identity, exclude=context.exclude_actions
         )
-
-    def _link(self, assembly: Assembly, spec: ActionSpec, given: Sources) -> str:
-        inputs: dict[str, Any] = {}
-        for need in self.catalog.view.producers.needs(spec):
-            found = [*given.find(need.slot), *assembly.sources.find(need.slot)]
-            inputs[need.slot.name] = str(found[0].reference if found else assembly.ask(need, spec))
-        return assembly.add(spec, inputs)
 
     def _assembly(self, context: PlanningContext, have: Sequence[Source]) -> Assembly:
         keys = {*context.user_inputs, *context.external_slots}

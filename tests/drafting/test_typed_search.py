@@ -283,15 +283,34 @@ def test_a_search_can_start_from_what_has_run() -> None:
 
 
 def test_without_wants_the_words_give_a_draft() -> None:
-    """In the order of the goal, linked by name and type, with the rest as questions."""
+    """In the order of the goal, with what their inputs need before them, and the rest as questions."""
     result = plan_for(TRAVEL, goal="Find flights between airports, pick the cheapest flights, then book the flight")
 
     assert result.draft
+    found = [("find_airport", {"city": f"${{user.{role}_city}}"}) for role in ("origin", "destination")]
     assert calls(result.plan) == [
-        ("find_flights", {"origin": "${user.origin}", "destination": "${user.destination}", "day": "${user.day}"}),
+        *found,
+        (
+            "find_flights",
+            {"origin": "${find_airport.result}", "destination": "${find_airport_2.result}", "day": "${user.day}"},
+        ),
         ("cheapest", {"flights": "${find_flights.result}"}),
-        ("book", {"flight": "${user.flight}"}),
+        ("book", {"flight": "${cheapest}"}),
     ]
+
+
+def test_a_draft_adds_no_action_that_changes_anything_and_that_nobody_asked_for() -> None:
+    """What such an action would give is asked for instead."""
+    pay = spec("pay", "amount", "receipt", policy=ActionPolicy(effect="external"))
+    look_up = spec("look_up", "amount", "receipt")
+    file = spec("file", "receipt", "folder", description="File a document.")
+
+    guessed = plan_for(ActionCatalog([pay, file]), goal="file a document")
+    assert calls(guessed.plan) == [("file", {"receipt": "${user.receipt}"})]
+    named = plan_for(ActionCatalog([pay, file]), goal="pay, then file a document")
+    assert [name for name, _ in calls(named.plan)] == ["pay", "file"]
+    with_one_that_reads = plan_for(ActionCatalog([pay, look_up, file]), goal="file a document")
+    assert "pay" not in [name for name, _ in calls(with_one_that_reads.plan)]
 
 
 @pytest.mark.parametrize("goal", ["", "sing", "天気"])
