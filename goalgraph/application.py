@@ -1,7 +1,7 @@
 """`open_planner`: the only place that knows which parts are put together."""
 
 import logging
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -19,9 +19,12 @@ from planner.limits import Limits
 from planner.node_planner import NodePlanner
 from planner.runs import ExecutionEngine, OnComplete, RunPolicy, SecretProvider
 from planner.service import PlannerService
-from skills import SkillRegistry, load
+from skills import Problem, SkillRegistry, load
 
 logger = logging.getLogger("goalgraph")
+
+MOST_LOGGED = 5
+"""Problems with skills, each time that a planner is opened."""
 
 
 class PlannerOpening(AbstractAsyncContextManager[NodePlanner], Awaitable[NodePlanner]):
@@ -78,7 +81,7 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
     secrets: SecretProvider | None = None,
     policy: RunPolicy | None = None,
     engine: ExecutionEngine | None = None,
-    skills: SkillRegistry | Path | str | None = None,
+    skills: SkillRegistry | Path | str | Iterable[Path | str] | None = None,
 ) -> PlannerOpening:
     """Put a planner together.
 
@@ -102,8 +105,8 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
         secrets: Gives the secrets of runs that are taken up from another process: `(name, record)` → `SecretStr`.
         policy: How this process takes part in advancing runs, in place of what the settings say.
         engine: Who is woken up to advance a run in the background; by default this process.
-        skills: What to plan by: a registry, or a folder whose skills are data to a model (see `skills.load`); by
-            default those in the folders of the settings.
+        skills: What to plan by: a registry, or one folder or several whose skills are data to a model (see
+            `skills.load`); by default those in the folders of the settings.
 
     Raises:
         RegistrationError: one of `actions` cannot become an action; the message says what to change.
@@ -119,8 +122,8 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
     opened = None if name is None else _openai(name, settings)
 
     registry = skills if isinstance(skills, SkillRegistry) else open_skills(settings, skills)
-    for problem in () if registry is skills else registry.problems:
-        logger.warning("%s", problem)
+    if registry is not skills:
+        _log(registry.problems)
 
     def build(stores: OpenStores | None) -> PlannerService:
         service = PlannerService(
@@ -146,22 +149,33 @@ def open_planner(  # noqa: PLR0913 - every part can be given, and none has to be
     return PlannerOpening(settings if checkpointer is None or asked else None, build, context or NodeContext())
 
 
-def open_skills(settings: Settings, folder: Path | str | None = None) -> SkillRegistry:
-    """Return the skills of `folder`, or those of the settings' folders, trusted ones first; the first of an id counts.
+def open_skills(settings: Settings, folders: Path | str | Iterable[Path | str] | None = None) -> SkillRegistry:
+    """Return the skills of `folders`, or those of the settings' folders, trusted ones first; the first of an id counts.
 
     What is wrong with them is in `problems`.
 
     Raises:
-        SkillFolderMissing: `folder` is not there.
+        SkillFolderMissing: one of `folders` is not there.
     """
-    if folder is not None:
-        return load(folder)
+    if folders is not None:
+        return load(folders) if isinstance(folders, str | Path) else load(*folders)
     registry = SkillRegistry()
-    for trusted, folders in ((True, settings.trusted_skills), (False, settings.skills)):
-        for one in folders:
-            if one.expanduser().is_dir():
-                registry.load_path(one.expanduser(), trusted=trusted)
+    for name, named in (("trusted_skills", settings.trusted_skills), ("skills", settings.skills)):
+        for folder in named:
+            if folder.expanduser().is_dir():
+                registry.load_path(folder.expanduser(), trusted=name == "trusted_skills")
+            elif name in settings.model_fields_set:
+                message = f"there is no such folder, which the setting GOALGRAPH_{name.upper()} names"
+                registry.problems.append(Problem(message=message, path=folder))
     return registry
+
+
+def _log(problems: Sequence[Problem]) -> None:
+    """Say what is wrong with skills: of much that, how much it is."""
+    for problem in problems[:MOST_LOGGED]:
+        logger.warning("%s", problem)
+    if (more := len(problems) - MOST_LOGGED) > 0:
+        logger.warning("… and %d more problems with skills; see them: goalgraph skills ls", more)
 
 
 def _openai(name: str, settings: Settings) -> OpenAIModel:

@@ -124,9 +124,9 @@ class Settings(BaseSettings):
     model_timeout: float = 60.0
     """Seconds for one model call."""
     skills: Annotated[tuple[Path, ...], NoDecode] = (Path(".agents/skills"),)
-    """Folders of skills, with `:` between several, that are data to the planner; those that are not there are left out.
+    """Folders of skills, with `:` between several, that are data to the planner; one that is not there is told.
 
-    It is the place where the open standard puts the skills of a project.
+    Unless it is the default, which is the place where the open standard puts the skills of a project.
     """
     trusted_skills: Annotated[tuple[Path, ...], NoDecode] = ()
     """Folders of skills whose text is instruction, and may replace ours: `~/.agents/skills`, say."""

@@ -27,19 +27,21 @@ __all__ = [
 ]
 
 
-def load(folder: Path | str, *, trusted: bool = False) -> SkillRegistry:
-    """Return the skills of a folder; what is wrong there is in `problems`, and stops nothing.
+def load(*folders: Path | str, trusted: bool = False) -> SkillRegistry:
+    """Return the skills of some folders; what is wrong there is in `problems`, and stops nothing.
 
     Args:
-        folder: Skills are folders in it with a `SKILL.md`, and aethergraph's single files.
+        folders: Skills are folders in them with a `SKILL.md`, and aethergraph's single files. Of an id that is there
+            twice, the first counts.
         trusted: Whether their text is instruction to a model. Otherwise it is data, and they replace nothing of ours.
 
     Raises:
-        SkillFolderMissing: there is no such folder.
+        SkillFolderMissing: one of them is not there.
     """
-    root = Path(folder).expanduser()
-    if not root.is_dir():
-        raise SkillFolderMissing(f"there is no folder of skills at {root}")
     registry = SkillRegistry()
-    registry.load_path(root, trusted=trusted)
+    for folder in folders:
+        root = Path(folder).expanduser()
+        if not root.is_dir():
+            raise SkillFolderMissing(f"there is no folder of skills at {root}")
+        registry.load_path(root, trusted=trusted)
     return registry

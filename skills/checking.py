@@ -13,11 +13,11 @@ from skills import standard
 from skills.errors import InvalidSkill
 from skills.files import SKILL_FILES, OpenFolder, text_of
 from skills.finding import skill_file, skill_files
-from skills.front_matter import BadFrontMatter, parse, split
-from skills.loading import LINK, NotMeant, read_skill
+from skills.front_matter import NO_BEGIN, NO_END, BadFrontMatter, parse, split
+from skills.loading import LINK, UNREAD_LINK, NotMeant, read_skill
 from skills.problems import Problem, quoted, shown
 from skills.sections import Sections
-from skills.skill import EXAMPLES, PREFIX, Skill
+from skills.skill import PREFIX, Skill
 
 HINTS = frozenset({"domain", "flows", "modes", "preferred-keys", "preferred_keys", "tags", "title", "version"})
 MOST_REFERENCES = 200
@@ -30,38 +30,45 @@ _REFERENCE = re.compile(
 _ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|//|/|<", re.IGNORECASE)
 
 
-def check(path: Path | str) -> list[Problem]:
+def check(path: Path | str, *, trusted: bool = False) -> list[Problem]:
     """Return what is wrong with a skill, or with each skill of a folder; nothing if all is well.
 
     A problem is an error exactly where `skills-ref` 0.1.1 finds the skill invalid, and for these:
 
-    - what is not loaded: a file that is larger than 1 MB or has a NUL, front matter beyond our bounds or with its end
-      `---` within a line, half a surrogate pair, a description that is `~`, `null` or made of control characters;
+    - what is not loaded: a file that is a link, is larger than 1 MB or has a NUL, front matter beyond our bounds or
+      with its end `---` within a line, half a surrogate pair, a description that is `~`, `null` or made of control
+      characters;
     - the keys `<<` and `=`, which mean something else to one YAML reader than to another.
 
     An aethergraph file (`id`, `title`) is against no standard, so its problems are warnings unless it cannot be used.
 
     Args:
         path: The folder of a skill, a folder of skills, a `SKILL.md`, or a file of aethergraph's form.
+        trusted: Follow links, as loading does where skills are trusted.
     """
     given = Path(path)
     folder = given.parent if given.name in SKILL_FILES and given.is_file() else given
     if folder.is_file():
-        return _single(folder)[1]
-    if not folder.is_dir():
-        return [_error("there is no such file or folder", folder)]
-    if skill_file(folder) is not None:
-        return _in_folder(folder)[1]
-    return _several(folder)
+        problems = _single(folder, trusted=trusted)[1]
+    elif not folder.is_dir():
+        problems = [_error("there is no such file or folder", folder)]
+    elif skill_file(folder) is not None:
+        problems = _in_folder(folder, trusted=trusted)[1]
+    else:
+        problems = _several(folder, trusted=trusted)
+    return list(dict.fromkeys(problems))
 
 
-def _several(folder: Path) -> list[Problem]:
-    files, problems = skill_files(folder, trusted=True)
+def _several(folder: Path, *, trusted: bool) -> list[Problem]:
+    files, problems = skill_files(folder, trusted=trusted)
     first: dict[str, Path] = {}
     meant = False
     for file in files:
         try:
-            skill, found = _in_folder(file.parent) if file.name in SKILL_FILES else _single(file, among_others=True)
+            if file.name in SKILL_FILES:
+                skill, found = _in_folder(file.parent, trusted=trusted)
+            else:
+                skill, found = _single(file, trusted=trusted, among_others=True)
         except NotMeant:
             continue
         meant = True
@@ -73,7 +80,9 @@ def _several(folder: Path) -> list[Problem]:
     return problems if meant else [*problems, _error("there is no SKILL.md in it", folder)]
 
 
-def _single(file: Path, *, among_others: bool = False) -> tuple[Skill | None, list[Problem]]:
+def _single(file: Path, *, trusted: bool, among_others: bool = False) -> tuple[Skill | None, list[Problem]]:
+    if not trusted and file.is_symlink():
+        return None, [Problem(message=UNREAD_LINK, path=file, severity="warning" if among_others else "error")]
     try:
         skill, problems = read_skill(file, trusted=True)
     except NotMeant as error:
@@ -85,16 +94,17 @@ def _single(file: Path, *, among_others: bool = False) -> tuple[Skill | None, li
     return skill, [*problems, *_advice(skill)]
 
 
-def _in_folder(folder: Path) -> tuple[Skill | None, list[Problem]]:
+def _in_folder(folder: Path, *, trusted: bool) -> tuple[Skill | None, list[Problem]]:
     """Check one skill of the standard's form."""
     file = skill_file(folder) or folder / SKILL_FILES[0]
     try:
         with closing(OpenFolder(folder)) as here:
-            content = here.read(file.name, links=True)
+            content = here.read(file.name, links=trusted)
         text = text_of(content)
     except (OSError, ValueError) as error:
         reason = (error.strerror or error) if isinstance(error, OSError) else error
-        return None, [_error(f"it cannot be read: {reason}", file)]
+        unread_link = not trusted and file.is_symlink()
+        return None, [_error(UNREAD_LINK if unread_link else f"it cannot be read: {reason}", file)]
     errors = [_error(message, file, line) for message, line in _against(content, text, folder)]
     try:
         skill, lenient = read_skill(file, trusted=True)
@@ -114,7 +124,7 @@ def _against(content: bytes, text: str, folder: Path) -> Iterator[standard.Findi
         return
     parts = text.split("---", 2)  # as the validator does: also within a line
     if parts[0] or len(parts) < 3:
-        yield "front matter has to stand between lines ---, and the first of them is the first line", 1
+        yield NO_BEGIN if parts[0] or not text else NO_END, 1
         return
     try:
         front = parse(parts[1], 1, strict=True)
@@ -167,8 +177,6 @@ def _about_body(skill: Skill) -> Iterator[standard.Finding]:
 
 
 def _about_examples(skill: Skill) -> Iterator[standard.Finding]:
-    if skill.has_section(EXAMPLES) and not skill.examples:
-        yield f"the section {EXAMPLES} has no block that is marked as json", None
     for example in skill.examples:
         try:
             json.loads(example.text)

@@ -11,6 +11,8 @@ MOST_SKILLS = 10_000
 """Files; more are not looked at."""
 MOST_ENTRIES = 100_000
 """Files and folders; more are not looked at."""
+PARTS = ("scripts", "references")
+"""Folders that skills have."""
 MOST_NOTED = 1_000
 """Links and the like that are named."""
 
@@ -73,7 +75,11 @@ class _Walk:
         if own is not None:
             self._add(folder / own)
         elif depth <= self._deepest:
+            before = len(self.found)
             self._look(folder, inside, depth)
+            like = [name for name in PARTS if name in inside and _is_folder(inside[name])]
+            if like and depth > 0 and not any(file.name in SKILL_FILES for file in self.found[before:]):
+                self._note(f"it has {like[0]}/ as a skill has, but no SKILL.md, so it is none", folder)
 
     def _is_known(self, folder: Path) -> bool:
         try:

@@ -5,6 +5,7 @@ something else, and nothing recurses; a text stays as it is written (`version: 1
 """
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,11 @@ LONGEST_FRONT_MATTER = 64_000
 """Characters."""
 MOST_EVENTS = 10_000
 DEEPEST_NODE = 20
+MOST_MENDED = 5
+"""Values with a colon that stand without quotes; with more of them it is not read."""
+NO_BEGIN = "there is no front matter: the first line has to be ---"
+NO_END = "the front matter has no end: a line --- is missing"
+COLON = "the front matter is not YAML: a value with a colon in it has to stand in quotes"
 LONGEST_NUMBER = 40
 """Digits; a longer one stays text, since reading numbers takes time in the square of their length."""
 
@@ -25,6 +31,8 @@ _MARK = "---"
 # YAML 1.1 ends a line at these, Markdown and YAML 1.2 do not; a line's number shall be the same for all.
 _NO_LINE_ENDS = str.maketrans("\x85\u2028\u2029", "   ")
 _PLAIN = "tag:yaml.org,2002:"
+_COLON_IN_VALUE = "mapping values are not allowed"  # how both of PyYAML's readers begin to say it
+_PLAIN_VALUE = re.compile(r"(?P<key>(?P<indent> *)[\w.-]+:[ \t]+)(?P<value>[^\s\"'\[\]{}>|*&!%#`@,].*:.*)")
 
 
 class BadFrontMatter(ValueError):
@@ -76,8 +84,8 @@ class Note:
 
     message: str
     line: int
-    doubled: bool = False
-    """A key is there twice: nobody can want that, so it is said even where reading is lenient."""
+    lenient: bool = False
+    """Whether it is said where reading is lenient, too: nobody can want it."""
 
 
 @dataclass(slots=True)
@@ -114,26 +122,66 @@ def split(text: str) -> tuple[str, str, int]:
     """
     lines = text.split("\n")
     if lines[0].rstrip() != _MARK:
-        raise BadFrontMatter("there is no front matter: the first line has to be ---", 1)
+        raise BadFrontMatter(NO_BEGIN, 1)
     for number, line in enumerate(lines[1:], start=1):
         if line.rstrip() == _MARK:
             return "\n".join(lines[1:number]), "\n".join(lines[number + 1 :]), number + 2
-    raise BadFrontMatter("the front matter has no end: a line --- is missing", 1)
+    raise BadFrontMatter(NO_END, 1)
 
 
 def parse(text: str, first_line: int = 2, *, strict: bool = False) -> FrontMatter:
     """Read front matter.
 
+    A plain text with a colon in it (`description: Use when: …`) is the most common fault of skills, and means nothing
+    else: it is read as if it stood in quotes, which is noted.
+
     Args:
         text: What stands between the lines `---`.
         first_line: Where it begins in the file.
-        strict: Refuse what the standard's validator refuses and libyaml lets pass: tabs between a key and its value.
+        strict: Refuse such texts, and what the standard's validator refuses and libyaml lets pass: tabs between a key
+            and its value.
 
     Raises:
         BadFrontMatter: it is no YAML, no mapping of text to something, has anchors or tags, or is too large or deep.
     """
     if len(text) > LONGEST_FRONT_MATTER:
         raise BadFrontMatter(f"the front matter is longer than {LONGEST_FRONT_MATTER:,} characters", first_line)
+    mended: list[Note] = []
+    while True:
+        try:
+            found = _parse(text, first_line, strict=strict)
+        except _Colon as error:
+            line = error.line or first_line
+            with_quotes = _in_quotes(text, line - first_line)
+            if with_quotes is None:
+                raise
+            if strict or len(mended) == MOST_MENDED:
+                raise BadFrontMatter(COLON, line) from None
+            text = with_quotes
+            mended.append(Note(message=COLON, line=line, lenient=True))
+            continue
+        found.notes[:0] = mended
+        return found
+
+
+def _in_quotes(text: str, line: int) -> str | None:
+    """Return `text` with the value that begins in a line in quotes; `None` if there is no plain text."""
+    lines = text.split("\n")
+    found = _PLAIN_VALUE.fullmatch(lines[line]) if line < len(lines) else None
+    if found is None:
+        return None
+    indent, end = len(found["indent"]), line + 1
+    while end < len(lines) and lines[end].strip() and len(lines[end]) - len(lines[end].lstrip(" ")) > indent:
+        end += 1  # it goes on there
+    value = "\n".join([found["value"], *lines[line + 1 : end]]).rstrip().replace("'", "''")
+    return "\n".join([*lines[:line], f"{found['key']}'{value}'", *lines[end:]])
+
+
+class _Colon(BadFrontMatter):
+    """A value has a colon, or a line is indented like one that goes on."""
+
+
+def _parse(text: str, first_line: int, *, strict: bool) -> FrontMatter:
     try:
         loader: Any = (yaml.SafeLoader if strict else _Loader)(text.translate(_NO_LINE_ENDS))
         return _Reading(first_line).read(loader)
@@ -142,7 +190,8 @@ def parse(text: str, first_line: int = 2, *, strict: bool = False) -> FrontMatte
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else first_line + int(mark.line)
-        raise BadFrontMatter(f"the front matter is not YAML: {error.problem or error.context}", line) from None
+        kind = _Colon if (error.problem or "").startswith(_COLON_IN_VALUE) else BadFrontMatter
+        raise kind(f"the front matter is not YAML: {error.problem or error.context}", line) from None
     except yaml.YAMLError as error:  # of its reader: a character that YAML does not have
         line = first_line + text.count("\n", 0, int(getattr(error, "position", 0) or 0))
         reason = getattr(error, "reason", None) or error
@@ -219,7 +268,7 @@ class _Reading:
             )
         if scalar.text in here.node:
             message = f"the key {quoted(scalar.text)} is there twice; the last one counts"
-            self._found.notes.append(Note(message=message, line=line, doubled=True))
+            self._found.notes.append(Note(message=message, line=line, lenient=True))
 
     def _begin(self, event: Any, line: int) -> None:
         if len(self._open) == DEEPEST_NODE:

@@ -14,13 +14,16 @@ from skills.files import SKILL_FILES, Identity, OpenFolder, text_of
 from skills.finding import skill_file
 from skills.front_matter import BadFrontMatter, FrontMatter, Node, Scalar, parse, plain, split
 from skills.problems import Problem, quoted
-from skills.sections import Sections
-from skills.skill import NAMED, PREFIX, Skill, words
+from skills.sections import MOST_PARSED, Sections
+from skills.skill import EXAMPLES, NAMED, PREFIX, Skill, words
 from skills.text import clean
 
 LIBRARY = Path(__file__).with_name("library")
 LONGEST_ID = 256
 LINK = "it is a link, which is followed only where skills are trusted"
+UNREAD_LINK = f"it cannot be read: {LINK}"
+EXAMPLE_FORM = """\
+```json {"goal": "…", "steps": [{"id": "a", "action": "…", "inputs": {}}]} ``` (on lines of their own)"""
 MOST_PROBLEMS = 50
 """Of one file."""
 
@@ -60,10 +63,11 @@ def read_skill(path: Path, *, trusted: bool = False, within: Identity | None = N
         raise kind(Problem(message=str(error), path=file, line=error.line, severity="error")) from None
     reading = _Reading(file, front)
     for note in front.notes:
-        if note.doubled:
+        if note.lenient:
             reading.note(note.message, note.line)
     skill = reading.standard() if _standard(file, front) else reading.single()
     skill.sections = Sections(text, body_line, len(text) - len(body))
+    reading.look_for_examples(skill.sections)
     skill.raw_markdown = text
     skill.path = file
     skill.folder_identity = folder
@@ -102,8 +106,22 @@ class _Reading:
     def note(self, message: str, line: int | None) -> None:
         if len(self.problems) == MOST_PROBLEMS:
             message, line = "there is more that is wrong, which is not listed", None
-        if len(self.problems) <= MOST_PROBLEMS:
-            self.problems.append(Problem(message=message, path=self.file, line=line))
+        problem = Problem(message=message, path=self.file, line=line)
+        if len(self.problems) <= MOST_PROBLEMS and problem not in self.problems:
+            self.problems.append(problem)
+
+    def look_for_examples(self, sections: Sections) -> None:
+        """Note where worked examples stand so that they are not read."""
+        if EXAMPLES not in sections.markdown or EXAMPLES not in sections:
+            return
+        found, heading = sections.blocks(EXAMPLES), sections.line(EXAMPLES)
+        if (size := len(sections[EXAMPLES])) > MOST_PARSED:
+            message = f"the section {EXAMPLES} has {size:,} characters; no example behind {MOST_PARSED:,} is read"
+            self.note(message, heading)
+        if not any(one.mark == "json" for one in found):
+            what = "no block that is marked as json" if not found else "blocks, but none that is marked as json"
+            message = f"the section {EXAMPLES} has {what}; a worked example is written {EXAMPLE_FORM}"
+            self.note(message, found[0].line - 1 if found else heading)
 
     def standard(self) -> Skill:
         """Read the standard's form.

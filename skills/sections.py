@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 
@@ -32,6 +32,17 @@ class Span:
     start: int
     end: int
     line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A code block between two fences."""
+
+    mark: str
+    """The first word behind its fence, in lower case: `json`."""
+    text: str
+    line: int
+    """Where its text begins."""
 
 
 class Sections(Mapping[str, str]):
@@ -74,15 +85,22 @@ class Sections(Mapping[str, str]):
         """Return the Markdown without one section and its heading."""
         return "".join(self._text[span.heading : span.end] for span in self._spans if span.key != key).strip()
 
-    def fenced(self, key: str, language: str) -> list[tuple[str, int]]:
-        """Return the code blocks of a section that are marked as `language`, each with its first line in the file."""
+    def line(self, key: str) -> int:
+        """Return the line of a section's first heading in the file, from 1."""
+        return self.first_line + self._filled[key][0].line - 1
+
+    def blocks(self, key: str) -> list[Block]:
+        """Return the code blocks in the first 100,000 characters of a section, with their lines in the file."""
         if "." in key and self._text.find(key, self._begin) < 0:  # such a key is kept as written: nothing to parse
             return []
-        return [
-            (text, self.first_line + span.line + line)
-            for span in self._filled.get(key, ())
-            for text, line in fenced(self._text[span.start : span.end], language)
-        ]
+        found: list[Block] = []
+        room = MOST_PARSED
+        for span in self._filled.get(key, ()):
+            end = min(span.end, span.start + room)
+            room -= end - span.start
+            first = self.first_line + span.line
+            found += [replace(block, line=first + block.line) for block in blocks(self._text[span.start : end])]
+        return found
 
     def _own(self, span: Span) -> str:
         return self._text[span.start : span.end].strip()
@@ -113,12 +131,14 @@ def section_key(title: str) -> str:
     return title if "." in title else title.lower().replace(" ", "_")
 
 
-def fenced(markdown: str, language: str) -> list[tuple[str, int]]:
-    """Return the code blocks that are marked as `language`, each with the line where its text begins, from 0."""
+def blocks(markdown: str) -> list[Block]:
+    """Return the code blocks in the first 100,000 characters of a text, with their lines in it, from 0."""
+    if "```" not in markdown and "~~~" not in markdown:
+        return []
     return [
-        (token.content, token.map[0] + 1)
+        Block(next(iter(token.info.lower().split()), ""), token.content, token.map[0] + 1)
         for token in _MARKDOWN.parse(markdown[:MOST_PARSED])
-        if token.type == "fence" and token.map and token.info.lower().split()[:1] == [language]
+        if token.type == "fence" and token.map
     ]
 
 

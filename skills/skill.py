@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from skills.errors import SkillFileRefused
 from skills.files import SKILL_FILES, Identity, listed, read_below
-from skills.sections import BODY, Sections, fenced
+from skills.sections import BODY, Sections, blocks
 from skills.text import clean
 
 INSTRUCTION = "planning.instruction"
@@ -145,10 +145,10 @@ class Skill:
 
     @property
     def examples(self) -> list[ExampleText]:
-        """The blocks marked as `json` in the section `planning.examples`, not looked into."""
+        """The blocks marked as `json` in the section `planning.examples`, not looked into; of its first 100 kB."""
         if isinstance(self.sections, Sections):
-            return [ExampleText(text, line) for text, line in self.sections.fenced(EXAMPLES, "json")]
-        return [ExampleText(text) for text, _ in fenced(self.section(EXAMPLES), "json")]
+            return [ExampleText(one.text, one.line) for one in self.sections.blocks(EXAMPLES) if one.mark == "json"]
+        return [ExampleText(one.text) for one in blocks(self.section(EXAMPLES)) if one.mark == "json"]
 
     # ------------------------------------------------------------------------------------------------------ its files
 

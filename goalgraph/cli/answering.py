@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.text import Text
 
 from goalgraph.cli.exits import CommandError, Exit
-from goalgraph.cli.forms import NO, YES, ask_for, read_on
+from goalgraph.cli.forms import ask_for, read_on
 from goalgraph.cli.request import read_value
 from goalgraph.live.questions import asked, wanted
+from planner.dialogue.phrases import yes_or_no
 from planner.errors import InvalidAnswer
 from planner.execution import PendingInterrupt
 from planner.execution.people import check_answer
@@ -88,8 +89,8 @@ def fitting(question: PendingInterrupt, text: str) -> Any:
     Raises:
         InvalidAnswer: neither fits.
     """
-    if question.kind == "approval" and text.lower() in YES | NO:
-        return check_answer(question, text.lower() in YES)
+    if question.kind == "approval" and (agreed := yes_or_no(text)) is not None:
+        return check_answer(question, agreed)
     try:
         return check_answer(question, read_value(text))
     except InvalidAnswer as error:

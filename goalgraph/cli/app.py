@@ -145,6 +145,8 @@ def chat(  # noqa: PLR0913 - each is an option of the command line
     *,
     catalog: options.Catalog = None,
     session: options.Session = None,
+    new: Annotated[bool, typer.Option("--new", help="Begin another conversation, under an id of its own.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List your conversations, and begin none.")] = False,
     review: options.Review = "always",
     model: options.Model = None,
     base_url: options.BaseUrl = None,
@@ -162,8 +164,11 @@ def chat(  # noqa: PLR0913 - each is an option of the command line
     From a pipe each line is a message.
     """
     where = where_of(data_dir, redis, archive, user, org, role)
+    if listed:
+        do("chat_sessions", "ls", where=where, json=json)
     request = _request("", catalog, None, None, None, model, base_url, skills=skills, place=where.place)
-    do("chatting", "chat", request=request, session=session, review=review, where=where, lines=json, json=False)
+    asked = {"session": session, "new": new, "review": review}
+    do("chatting", "chat", request=request, where=where, lines=json, json=False, **asked)
 
 
 @app.command(epilog=EXITS)

@@ -13,6 +13,7 @@ from rich.text import Text
 from goalgraph.cli.chat_view import YOU
 from goalgraph.cli.forms import ask_for, is_secret, read_on
 from planner.dialogue import PendingQuestion
+from planner.dialogue.rules import command_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def _filled_in(question: PendingQuestion, console: Console, commands: Collection
 
     def field(label: Text, *, hidden: bool = False) -> str:
         line = read(label, hidden=hidden)
-        if not hidden and line.startswith("/") and line[1:].partition(" ")[0] in commands:
+        if command_of(line)[0] in commands:  # of what is hidden as well: no password begins with one
             raise Command(line)
         return line
 

@@ -4,14 +4,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from goalgraph.cli.running import result_document
-from goalgraph.cli.show import outputs_table, plan_tree
+from goalgraph.cli.show import outputs_table
 from goalgraph.live.words import as_json, cut
+from planner.catalog import ActionCatalog
 from planner.dialogue import AgentTurnResult, PendingQuestion
-from planner.dialogue.wording import SHOWN_CHARS
+from planner.dialogue.review import plan_text
+from planner.dialogue.values import SHOWN_CHARS
 
 YOU, ANSWER = "> ", "· "
 """What stands before what is typed, and before what is answered."""
@@ -44,11 +45,11 @@ def question_document(question: PendingQuestion) -> dict[str, Any]:
     }
 
 
-def show_turn(turn: AgentTurnResult, console: Console) -> None:
-    """Show what came of a turn: the plan when it is to be judged, the answer, and what is still asked."""
+def show_turn(turn: AgentTurnResult, console: Console, catalog: ActionCatalog) -> None:
+    """Show what came of a turn: the plan that lacks something, the answer, and what is still asked."""
     said, question = turn.message_to_user or "", turn.question
     if question is not None and asks(turn):
-        show_question(question, console, said)
+        show_question(question, console, catalog, said)
         return
     show_answer(said, console)
     if turn.execution is not None and any(_is_long(value) for value in turn.execution.outputs.values()):
@@ -62,10 +63,18 @@ def asks(turn: AgentTurnResult) -> bool:
     return turn.question is not None and turn.question.text in (turn.message_to_user or "")
 
 
-def show_question(asked: PendingQuestion, console: Console, text: str | None = None) -> None:
-    """Show what is asked, under the plan that it is about; `text` is how it was put this time."""
-    if asked.plan is not None and asked.kind in ("plan", "inputs"):
-        console.print(Padding(plan_tree(asked.plan), (0, 0, 0, 2), expand=False))
+def show_question(asked: PendingQuestion, console: Console, catalog: ActionCatalog, text: str | None = None) -> None:
+    """Show what is asked, under the plan that needs it; a plan that is asked about is told in the question itself.
+
+    Args:
+        asked: The question.
+        console: Where to.
+        catalog: The actions of its plan.
+        text: How it was put this time.
+    """
+    if asked.plan is not None and asked.kind == "inputs":
+        told = plan_text(asked.plan, catalog, asked.inputs).replace("\n", "\n  ")
+        console.print(Text(f"  {told}", style="dim"), soft_wrap=True)
     show_answer(text or asked.text, console)
 
 

@@ -3,11 +3,12 @@
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
+from secrets import token_hex
 from typing import Any
 
 from rich.text import Text
 
-from goalgraph.cli.chat_actions import chat_actions
+from goalgraph.cli.chat_actions import LEAVE, SAY, chat_actions
 from goalgraph.cli.chat_input import Typed, reading
 from goalgraph.cli.chat_run import TurnRun
 from goalgraph.cli.chat_view import asks, show_answer, show_history, show_question, show_turn, turn_document
@@ -22,14 +23,13 @@ from planner.context import NodeContext
 from planner.dialogue import AgentOrchestrator, AgentTurnResult, DialogueMemory, SessionState
 from planner.dialogue.parts import Review
 from planner.dialogue.quick_actions import BUILT_IN
+from planner.dialogue.rules import command_of
 from planner.errors import PlannerError, SessionNotFound
 from planner.events import PlanningEvent
 from planner.node_planner import NodePlanner
 from planner.runs.access import open_questions
 
-LEAVE = frozenset({"/quit", "/exit"})
-SAY = "/say "
-"""Makes a message of what stands behind it, where a form is asked field by field."""
+LEAVING = frozenset({LEAVE, "exit"})
 REMEMBERED = 4
 """Messages that are shown when a conversation is taken up."""
 Tell = Callable[[Any], None]
@@ -39,11 +39,18 @@ Tell = Callable[[Any], None]
 def chat(
     request: Request,
     session: str | None,
+    new: bool,  # noqa: FBT001 - by name
     review: Review,
     where: Where,
     lines: bool,  # noqa: FBT001 - by name
 ) -> Ending:
     """Talk until nothing more is typed."""
+    if new:
+        if session is not None:
+            raise CommandError("--new makes up an id, and --session names one; give one of them")
+        session = where.own(f"chat-{token_hex(4)}")
+        again = f"a new conversation; take it up again with --session {session}"
+        people().print(Text(again, style="dim"), soft_wrap=True)
     session = session or where.own("chat")
     settings = request.settings()
     catalog, skills = request.load_catalog(), request.load_skills(settings)
@@ -74,9 +81,10 @@ class _Chat:
         self.agent = AgentOrchestrator(
             planner=planner, memory=self.memory, quick_actions=self.actions, review=review, patience=None
         )
-        self.commands = BUILT_IN | self.actions.actions.keys() | {one.strip(" /") for one in (*LEAVE, SAY)}
+        self.commands = BUILT_IN | self.actions.actions.keys() | LEAVING
         self.console = people()
         self.at_terminal = sys.stdin.isatty()
+        self._catalog = service.catalog
         self._service = service.run_service
         self._identity = planner.caller.identity
         self._keyboard = keyboard
@@ -105,9 +113,10 @@ class _Chat:
             except UnicodeDecodeError:
                 show_answer("What was typed is not UTF-8, so it was not read.", self.console)
                 continue
-            message = typed.message.removeprefix(SAY)
-            if message.strip() in LEAVE:
+            command, behind = command_of(typed.message)
+            if command in LEAVING:
                 return self._left(state)
+            message = behind if command == SAY and behind else typed.message
             if self.at_terminal and typed.values is None and not message.strip():
                 continue
             if not await self._answer(state, Typed(message, typed.values)):
@@ -118,7 +127,8 @@ class _Chat:
 
     async def _begin(self, state: SessionState) -> None:
         """Say what can be done, or what was said last and what is open."""
-        if not state.messages:
+        said = await self.memory.history(state.session_id, REMEMBERED)
+        if not said:
             show_answer(
                 "Say what you want to reach; /help says what there is, and /quit or Ctrl-D leaves.", self.console
             )
@@ -126,20 +136,19 @@ class _Chat:
                 note = "there is no language model (GOALGRAPH_MODEL or --model), so plans are guessed from words"
                 self.console.print(Text(note, style="dim"), soft_wrap=True)
             return
-        said = await self.memory.history(state.session_id, REMEMBERED)
         standing = await self.agent.catch_up(state)
         pending = None if standing is not None else state.pending
         repeated = pending is not None and bool(said) and said[-1]["role"] == "assistant"
         show_history(said[:-1] if repeated else said, self.console)
         if standing is None:
             if pending is not None:
-                show_question(pending, self.console)
-        elif standing.execution is None and not asks(standing) and state.running is not None:
+                show_question(pending, self.console, self._catalog)
+        elif standing.execution is None and not asks(standing) and state.running:
             show_answer(standing.message_to_user or "", self.console)
             if self.at_terminal:
-                await self._watch(state, state.running)
+                await self._watch(state, state.running[-1])
         else:
-            show_turn(standing, self.console)
+            show_turn(standing, self.console, self._catalog)
 
     async def _watch(self, state: SessionState, run_id: str) -> None:
         """Wait for a run that is there already, and tell what becomes of it; for a person it may wait for days."""
@@ -158,8 +167,8 @@ class _Chat:
     async def _answer(self, state: SessionState, typed: Typed) -> bool:
         """Answer one message, showing its run; tells whether it was answered, and not stopped with Ctrl-C."""
         pending = state.pending
-        answers = pending is not None and pending.run_id == state.running
-        run = TurnRun(self._service, self._identity, self.console, state.running if answers else None)
+        answered = pending.run_id if pending is not None and pending.run_id in state.running else None
+        run = TurnRun(self._service, self._identity, self.console, answered)
         turn = self.agent.handle_turn(
             user_message=typed.message,
             session_state=state,
@@ -187,7 +196,7 @@ class _Chat:
             self.console.print(Text(words, style="dim"))
 
     def _show(self, turn: AgentTurnResult) -> None:
-        show_turn(turn, self.console)
+        show_turn(turn, self.console, self._catalog)
         self._tell(turn_document(turn))
 
     def _fail(self, why: str) -> None:

@@ -22,15 +22,19 @@ SHOWN_CLAUSES = 12
 
 def explain(goal: str, catalog: str | None, count: int, flows: Sequence[str], roles: Sequence[str]) -> Ending:
     """Show what a draft for a goal would be offered of a catalog and why, and what is left out."""
-    found = load_catalog(catalog).explain(
-        goal, count, flow_ids=list(flows) or None, identity=RequestIdentity(roles=tuple(roles))
-    )
+    actions = load_catalog(catalog)
+    found = actions.explain(goal, count, flow_ids=list(flows) or None, identity=RequestIdentity(roles=tuple(roles)))
     console = people()
+    known = sorted({spec.flow_id for spec in actions.iter_actions() if spec.flow_id is not None})
+    unknown = [flow for flow in dict.fromkeys(flows) if flow not in known]
+    if unknown:
+        named, there = (_cut(", ".join(names)) for names in (unknown, known))
+        console.print(Text.assemble(("! ", "yellow"), f"no action is of the flow {named}; there is: {there or 'none'}"))
     print_lines(console, _head(found))
     if found.found:
         console.print(_found_table(found))
     print_lines(console, _foot(found))
-    return Ending(document=found.to_dict())
+    return Ending(document={**found.to_dict(), "unknown_flows": unknown})
 
 
 def _head(found: Explanation) -> Iterable[Text]:
@@ -40,7 +44,11 @@ def _head(found: Explanation) -> Iterable[Text]:
     if len(found.clauses) > SHOWN_CLAUSES:
         yield Text(f"… and {len(found.clauses) - SHOWN_CLAUSES} more", style="dim")
     mark, style = ("✗ ", "red") if found.refused else ("✓ ", "green")
-    yield Text.assemble((mark, style), found.verdict)
+    if found.sends_all and found.refused:
+        yield Text.assemble(("! ", "yellow"), f"a search finds nothing, but a draft does not search here ({_all()})")
+        yield Text.assemble(("search    ", "dim"), found.verdict)
+    else:
+        yield Text.assemble((mark, style), found.verdict)
 
 
 def _found_table(found: Explanation) -> Table:
@@ -74,11 +82,15 @@ def _foot(found: Explanation) -> Iterable[Text]:
         yield Text.assemble(("left out: ", "dim"), (one.name, "bold"), f"  {one.reason}")
     usable = f"{found.allowed:,} of {found.actions:,} actions may be used"
     if found.sends_all:
-        yield Text(f"{usable}; up to {ALL_ACTIONS} a draft is offered all of them, without this search", style="bold")
+        yield Text(f"{usable}; a draft is offered all {found.allowed:,} of them ({_all()})", style="bold")
     elif found.refused:
         yield Text(f"{usable}; a draft with a model asks it once for the goal in the catalog's words", style="bold")
     else:
         yield Text(f"{usable}; a draft is offered the first {RETRIEVED} and the producers of what they require")
+
+
+def _all() -> str:
+    return f"up to {ALL_ACTIONS} are offered without a search"
 
 
 def _shown(text: str) -> str:

@@ -1,14 +1,14 @@
 """Typed questions: a value of a JSON Schema is asked for at the terminal, an object part by part."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from rich.console import Console
 from rich.text import Text
 
 from goalgraph.cli.request import read_value
+from planner.dialogue.phrases import yes_or_no
 
-YES, NO = frozenset({"y", "yes", "true"}), frozenset({"n", "no", "false"})
 DEEPEST = 8
 """Objects in objects, whose parts are asked for one by one; what is below is read as JSON."""
 
@@ -55,8 +55,7 @@ def ask_for(schema: Mapping[str, Any], label: str, read: Read, deep: int = 0) ->
         return next((one for one in choices if str(one) == text), text)
     match schema.get("type"):
         case "boolean":
-            text = line(f"{label} (y/n)").lower()
-            return text in YES if text in YES | NO else text
+            return _truth(line(f"{label} (y/n)"))
         case "object" if schema.get("properties") and deep < DEEPEST:
             parts = cast("Mapping[str, Mapping[str, Any]]", schema["properties"])
             needed = cast("Sequence[str]", schema.get("required", ()))
@@ -67,17 +66,26 @@ def ask_for(schema: Mapping[str, Any], label: str, read: Read, deep: int = 0) ->
         case "string":
             return line(label)
         case "array":
-            return _several(line(label))
+            return _several(line(label), schema.get("items"))
         case _:
             return read_value(line(label))
 
 
-def _several(text: str) -> Any:
-    """Read a list: as JSON, or as people write it, with commas between."""
+def _truth(text: str) -> Any:
+    """Read a yes or a no, in the languages of the chat."""
+    value = yes_or_no(text)
+    return text if value is None else value
+
+
+def _several(text: str, items: Any) -> Any:
+    """Read a list: as JSON, or as people write it, with commas between; by the type of its items where that is said."""
     value = read_value(text)
     if isinstance(value, list) or not text:
         return cast("Any", value)
-    return [read_value(one.strip()) for one in text.split(",")]
+    kind: Any = cast("Mapping[str, Any]", items).get("type") if isinstance(items, Mapping) else None
+    kinds = set(cast("list[str]", kind) if isinstance(kind, list) else [kind]) - {"null"}
+    read: Callable[[str], Any] = str if kinds == {"string"} else _truth if kinds == {"boolean"} else read_value
+    return [read(part) for one in text.split(",") if (part := one.strip())]
 
 
 def is_secret(schema: Mapping[str, Any]) -> bool:

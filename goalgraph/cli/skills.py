@@ -23,6 +23,7 @@ from planner.catalog import ActionCatalog
 from planner.errors import closest
 from planner.service import PlannerService
 from skills import Problem, Skill, SkillFileRefused, SkillFolderMissing, SkillRegistry, library
+from skills.sections import section_key
 
 ABOUT_CHARS = 160
 """Of a description in a list; it may have 1,024."""
@@ -40,7 +41,7 @@ def ls(folders: Sequence[Path], everything: bool) -> Ending:  # noqa: FBT001 - b
     if rows:
         console.print(skills_table(rows))
     else:
-        where = ", ".join(str(folder) for folder in folders or _folders())
+        where = ", ".join(str(folder) for folder in folders or _folders(read_settings()))
         console.print(f"no skills in {where or 'any folder'}; {START}", markup=False, soft_wrap=True)
     show_problems(found.problems, console)
     return Ending(
@@ -57,7 +58,8 @@ def show(skill: str, section: str | None, file: str | None, folder: Path | None)
         raise CommandError("--section and --file each show one text; give one of them")
     found = _named(skill, folder)
     if section is not None:
-        return _text(_section(found, section), {"id": found.id, "section": section})
+        key = _section_key(found, section)
+        return _text(found.section(key), {"id": found.id, "section": key})
     if file is not None:
         return _text(_file(found, file), {"id": found.id, "file": file})
     people().print(_details(found))
@@ -76,14 +78,16 @@ def show(skill: str, section: str | None, file: str | None, folder: Path | None)
 
 def check(folder: Path | None, catalog: str | None) -> Ending:
     """Check a folder of skills strictly, or one skill, or those of the settings."""
-    console, folders = people(), [folder] if folder is not None else _there(_folders())
+    console, settings = people(), read_settings()
+    folders = [folder] if folder is not None else _there(_folders(settings))
     if not folders:
-        where = ", ".join(str(one) for one in _folders())
+        where = ", ".join(str(one) for one in _folders(settings))
         raise CommandError(f"there is no folder of skills ({where}); say which to check: goalgraph skills check DIR")
     actions = None if catalog is None else load_catalog(catalog)
     if not all(one.exists() for one in folders):
         raise CommandError(f"there is no folder of skills at {folders[0]}")
-    problems = [problem for one in folders for problem in skills.check(one)]
+    trusted = _there(settings.trusted_skills) if folder is None else []
+    problems = [problem for one in folders for problem in skills.check(one, trusted=one in trusted)]
     if actions is not None:
         problems += _examples(folders, actions)
     errors = sum(problem.severity == "error" for problem in problems)
@@ -135,8 +139,7 @@ def problem_document(problem: Problem) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------- reading
 
 
-def _folders() -> list[Path]:
-    settings = read_settings()
+def _folders(settings: Settings) -> list[Path]:
     return [*settings.trusted_skills, *settings.skills]
 
 
@@ -166,15 +169,17 @@ def _named(skill_id: str, folder: Path | None) -> Skill:
     if found is not None:
         return found
     known = sorted({*own.ids(), *library().ids()})
-    shown = "goalgraph skills ls --all shows what there is"
+    shown = "goalgraph skills ls --all shows what there is, and --skills DIR names another folder to look into"
     raise CommandError(f"there is no skill {skill_id!r}; closest: {closest(skill_id, known)}; {shown}")
 
 
-def _section(skill: Skill, key: str) -> str:
-    if not skill.has_section(key):
+def _section_key(skill: Skill, given: str) -> str:
+    """Return the key of a section, of which the heading may be given, too."""
+    found = next((key for key in (given, section_key(given.strip())) if skill.has_section(key)), None)
+    if found is None:
         known = ", ".join(skill.sections) or "none"
-        raise CommandError(f"{skill.id} has no section {key!r}; it has {known}")
-    return skill.section(key)
+        raise CommandError(f"{skill.id} has no section {given!r}; it has {known}")
+    return found
 
 
 def _file(skill: Skill, path: str) -> str:

@@ -32,7 +32,8 @@ def skills_show(
     skill: Annotated[str, typer.Argument(metavar="SKILL", help="A skill's id.")],
     *,
     section: Annotated[
-        str | None, typer.Option("--section", metavar="KEY", help="Only the text of a section, on stdout.")
+        str | None,
+        typer.Option("--section", metavar="KEY", help="Only the text of a section (its key or heading), on stdout."),
     ] = None,
     file: Annotated[
         str | None, typer.Option("--file", metavar="PATH", help="Only one of the skill's files, on stdout.")

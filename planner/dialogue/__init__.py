@@ -6,7 +6,7 @@ from planner.dialogue.intents import IntentRouter, RoutedIntent
 from planner.dialogue.memory import DialogueMemory
 from planner.dialogue.model_router import ModelRouter
 from planner.dialogue.orchestrator import AgentOrchestrator
-from planner.dialogue.quick_actions import QuickActionContext, QuickActionRegistry, QuickActionSpec
+from planner.dialogue.quick_actions import Confirmation, QuickActionContext, QuickActionRegistry, QuickActionSpec
 from planner.dialogue.rules import RuleRouter
 from planner.dialogue.state import Artifact, PendingQuestion, SessionState
 from planner.dialogue.turn import AgentTurnResult
@@ -15,6 +15,7 @@ __all__ = [
     "AgentOrchestrator",
     "AgentTurnResult",
     "Artifact",
+    "Confirmation",
     "DialogueMemory",
     "IntentRouter",
     "MemoryPolicy",

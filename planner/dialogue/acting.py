@@ -6,15 +6,17 @@ from typing import Any
 from langchain_core.utils.uuid import uuid7
 
 from planner.catalog import ActionSpec, Slot
-from planner.dialogue.answers import take
+from planner.dialogue.answers import UNREAD, take
 from planner.dialogue.goals import consider
 from planner.dialogue.intents import RoutedIntent
-from planner.dialogue.parts import YES_OR_NO, Turn
-from planner.dialogue.quick_actions import QuickActionContext, QuickActionSpec
+from planner.dialogue.parts import YES_OR_NO
+from planner.dialogue.quick_actions import Confirmation, QuickActionContext, QuickActionSpec
+from planner.dialogue.running import taken
 from planner.dialogue.state import PendingQuestion
-from planner.dialogue.turn import AgentTurnResult
-from planner.dialogue.wording import LONGEST_ANSWER, cut, value_text
+from planner.dialogue.turn import AgentTurnResult, Turn
+from planner.dialogue.wording import LONGEST_ANSWER, cut, shown_value
 from planner.drafting import InputParser
+from planner.drafting.confidential import redacted
 from planner.drafting.form import input_form
 from planner.errors import PlannerError, closest
 from planner.plan import CandidatePlan
@@ -30,17 +32,24 @@ async def quick_action(turn: Turn, routed: RoutedIntent) -> AgentTurnResult:
         known = list(registry.actions)
         about = f"the closest: {closest(name, known)}" if known else "there are none"
         return turn.says(f"There is no quick action {cut(name, 60)!r}; {about}.")
-    if not spec.requires_confirmation:
+    if not spec.requires_confirmation or registry.get_handler(spec.id) is None:  # a plan asks by itself
         return await do(turn, spec, routed.argument, agreed=False)
+    argument = redacted(routed.argument)  # it is stored until the user has agreed
+    if argument != routed.argument:
+        turn.before.append(UNREAD)
+    asked = f"{spec.description.rstrip('.')}{f' ({cut(argument)})' if argument else ''}."
+    return _ask(turn, spec, Confirmation(asked, argument))
+
+
+def _ask(turn: Turn, spec: QuickActionSpec, asked: Confirmation) -> AgentTurnResult:
     turn.set_aside()
-    asked = f"{spec.description.rstrip('.')}{f' ({cut(routed.argument)})' if routed.argument else ''}."
     return turn.asks(
         PendingQuestion(
             kind="confirm",
-            text=f"{asked}\nSay yes to do it, or no.",
+            text=f"{asked.text}\nSay yes to do it, or no.",
             form=YES_OR_NO,
             quick_action_id=spec.id,
-            argument=routed.argument,
+            argument=asked.argument,
             run_id=str(uuid7()),
         )
     )
@@ -56,18 +65,21 @@ async def confirmed(turn: Turn, pending: PendingQuestion, reply: str) -> AgentTu
         turn.forget()
         return turn.says(f"There is no quick action {pending.quick_action_id!r} any more.")
     if spec.id in turn.parts.quick_actions.handlers:
-        turn.forget()
-        await turn.parts.memory.save(turn.state)  # agreed to once: a repeated yes finds no question
-    return await do(turn, spec, pending.argument, agreed=True, run_id=pending.run_id)
+        what = f"do {uuid7()}"
+        if (first := await turn.claim(what)) != what:
+            return await taken(turn, pending, first)
+        turn.runs(pending.run_id or "")
+        await turn.save()  # so that it is told when this process dies: a handler leaves no record
+        turn.told(pending.run_id or "")
+        turn.state.pending = None
+    return await do(turn, spec, pending.argument, agreed=True)
 
 
-async def do(
-    turn: Turn, spec: QuickActionSpec, argument: str, *, agreed: bool, run_id: str | None = None
-) -> AgentTurnResult:
+async def do(turn: Turn, spec: QuickActionSpec, argument: str, *, agreed: bool) -> AgentTurnResult:
     """Do a quick action; what its handler raises becomes a sentence."""
     parts, state = turn.parts, turn.state
     if parts.quick_actions.get_handler(spec.id) is None:
-        return await _as_plan(turn, spec, argument, agreed=agreed, run_id=run_id)
+        return await _as_plan(turn, spec, argument)
     context = QuickActionContext(
         user_message=turn.message,
         argument=argument,
@@ -80,15 +92,15 @@ async def do(
     except Exception as error:  # a handler of the application may raise anything, and a user reads it
         logger.warning("the quick action %s failed", spec.id, exc_info=True)
         return turn.says(f"{spec.id} did not work: {type(error).__name__}: {cut(str(error), 300)}")
+    if isinstance(found, Confirmation):
+        return _ask(turn, spec, found)
     return turn.says(
-        "Done." if found is None else cut(found, LONGEST_ANSWER) if isinstance(found, str) else value_text(found)
+        "Done." if found is None else cut(found, LONGEST_ANSWER) if isinstance(found, str) else shown_value("", found)
     )
 
 
-async def _as_plan(
-    turn: Turn, spec: QuickActionSpec, argument: str, *, agreed: bool, run_id: str | None
-) -> AgentTurnResult:
-    """Run an action of the catalog as a plan of one step; what it lacks is asked like any input."""
+async def _as_plan(turn: Turn, spec: QuickActionSpec, argument: str) -> AgentTurnResult:
+    """Run an action of the catalog as a plan of one step: what it lacks is asked, and it is shown, like any plan."""
     catalog = turn.parts.service.catalog
     named = spec.action_ref or ""
     try:
@@ -102,14 +114,17 @@ async def _as_plan(
             "steps": [{"id": "do", "action_ref": action.ref, "action": action.name, "inputs": inputs}],
         }
     )
-    pending = turn.state.pending
-    if pending is not None and pending.run_id != run_id:
-        turn.set_aside()
-    form = input_form(plan, list(given), catalog)
+    turn.set_aside()
     question = PendingQuestion(
-        kind="plan", text="", form=form, goal=spec.description, plan=plan, run_id=run_id or str(uuid7())
+        kind="plan",
+        text="",
+        form=input_form(plan, list(given), catalog),
+        goal=spec.description,
+        plan=plan,
+        run_id=str(uuid7()),
+        quick_action_id=spec.id if spec.requires_confirmation else None,
     )
-    return await consider(turn, question.model_copy(update={"inputs": take(turn, question, given)}), agreed=agreed)
+    return await consider(turn, question.model_copy(update={"inputs": take(turn, question, given)}))
 
 
 async def _inputs(turn: Turn, action: ActionSpec, argument: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Making a long conversation short for the model: the older part is summarised, or no longer shown.
 
-Nothing is deleted: a state counts how many of the first messages its summary stands for, and all of them stay where
-they are stored.
+Nothing is deleted: a state notes up to which message its summary goes, and all of them stay where they are stored.
 """
 
 import json
@@ -19,6 +18,8 @@ from planner.errors import ModelError, ModelRefused, ModelUnavailable
 
 MAX_CALLS = 8
 """Calls of the model in one turn; what is left of a very long backlog is summarised in later turns."""
+READ = 200
+"""Messages that are read first; most conversations are summarised long before there are more."""
 KEPT = 0.5
 """Part of the window that is left when it was full: with all of it left, each turn would summarise again."""
 
@@ -66,24 +67,48 @@ async def compact(
     state: SessionState, history: History, llm: LanguageModel | None, instruction: str, policy: MemoryPolicy
 ) -> Compaction:
     """Let the summary of `state` take the place of its older messages, when there are too many for the window."""
-    waiting = state.messages - state.summarised
-    if waiting < 2 or (policy.compact == "summarise" and llm is None):
-        return Compaction(note="there is no model to summarise the conversation with" if waiting >= 2 else "")
-    messages = await history(waiting)
+    if policy.compact == "summarise" and llm is None:
+        return Compaction(note="there is no model to summarise the conversation with")
+    messages = await _waiting(state, history)
     if sum(estimate_tokens(line_of(message)) for message in messages) <= policy.window_tokens:
         return Compaction()
     keep = newest_that_fit(messages, int(policy.window_tokens * KEPT))
     older = messages[: len(messages) - keep]
+    if not older:
+        return Compaction()
     if policy.compact == "truncate" or llm is None:
-        state.summarised = state.messages - keep
+        state.summarised_until = str(older[-1]["created_at"])
         return Compaction(left_out=len(older))
     found = await _summarise(state, older, llm, instruction, policy)
     if found.note and policy.compact == "both":
-        state.summarised = state.messages - keep
+        state.summarised_until = str(older[-1]["created_at"])
         return Compaction(
             summarised=found.summarised, left_out=len(older) - found.summarised, usage=found.usage, note=found.note
         )
     return found
+
+
+def unsummarised(state: SessionState, messages: Sequence[SpokenMessage]) -> list[SpokenMessage]:
+    """Return those that the summary does not stand for; the newest always.
+
+    The last one that it stands for is found by its place: times say nothing when a clock was set back.
+    """
+    after = 0
+    for at, message in enumerate(messages, start=1):
+        if state.summarised_until and message["created_at"] == state.summarised_until:
+            after = at
+    return list(messages[min(after, max(0, len(messages) - 1)) :])
+
+
+async def _waiting(state: SessionState, history: History) -> list[SpokenMessage]:
+    """Read back to where the summary ends; mostly one read."""
+    limit = READ
+    while True:
+        messages = await history(limit)
+        found = unsummarised(state, messages)
+        if len(messages) < limit or len(found) < len(messages):
+            return found
+        limit *= 8
 
 
 def summary_request(
@@ -114,7 +139,7 @@ async def _summarise(
             return Compaction(summarised=done, usage=usage, note=told)
         usage += answer.usage
         state.summary = cut(answer.text.strip(), policy.summary_tokens)
-        state.summarised += len(part)
+        state.summarised_until = str(part[-1]["created_at"])
         done += len(part)
     return Compaction(summarised=done, usage=usage)
 

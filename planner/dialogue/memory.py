@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol, cast
+from weakref import WeakKeyDictionary
 
 from langchain_core.utils.uuid import uuid7
 
 from planner.catalog.relevance import estimate_tokens
 from planner.context import RequestIdentity
 from planner.dialogue import results
-from planner.dialogue.compaction import Compaction, MemoryPolicy, compact
+from planner.dialogue.compaction import Compaction, MemoryPolicy, compact, unsummarised
 from planner.dialogue.excerpts import cut, relevant_artifacts, relevant_lines, window_of
 from planner.dialogue.state import SessionState
-from planner.dialogue.stored import from_stored, to_stored
+from planner.dialogue.stored import from_stored, merged, take_over, to_stored
 from planner.drafting import LanguageModel, Message
 from planner.drafting.language_model import encodable
 from planner.errors import SessionNotFound
@@ -19,7 +20,9 @@ from planner.execution import ExecutionResult
 from planner.plan import CandidatePlan
 from skills import SkillRegistry
 from skills.shipped import instruction
+from storage.records import Change
 from storage.seed_protocols import ConversationStorage, SessionStorage, TaskContextStorage
+from storage.sessions import StorageFacade
 
 RECENT = 200
 """Messages that are looked through for what is relevant, and the most that a window shows: one read of the store."""
@@ -27,6 +30,9 @@ MAX_ID = 512
 """Characters of a session's id."""
 SUMMARY = "conversation-summary"
 """The skill that tells a model how to summarise."""
+
+_CLAIMS: WeakKeyDictionary[object, dict[str, str]] = WeakKeyDictionary()
+"""Of storages that cannot claim: what was claimed in this process."""
 
 
 class DialogueStorage(SessionStorage, ConversationStorage, TaskContextStorage, Protocol):
@@ -36,8 +42,8 @@ class DialogueStorage(SessionStorage, ConversationStorage, TaskContextStorage, P
 class DialogueMemory:
     """Sessions, their messages and their state over a storage.
 
-    Several processes may talk in one session: each message that was added is there. Of the state, which is written as
-    a whole once a turn, the one that was saved last counts.
+    Several processes may talk in one session: each message that was added is there, and what two turns change in
+    different parts of the state is kept. Where both change one part, the one that saves last counts.
 
     Args:
         storage: Keeps everything; what it raises is passed on.
@@ -83,14 +89,54 @@ class DialogueMemory:
             return SessionState(session_id=session_id, identity=identity)
         return from_stored(session_id, identity, stored)
 
-    async def save(self, state: SessionState) -> None:
-        """Store the state, which is one entry of the session's history; of two that save, the last counts.
+    async def save(self, state: SessionState, *, since: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Store the state, and return what is stored now.
+
+        Args:
+            state: Of the session; takes over what others have stored `since`.
+            since: What was stored when the state was read, as this method or `to_stored` returns it: where nothing has
+                changed, nothing is written. Without it, the state is written as it is.
 
         Raises:
-            UnstorableOutput: the question that is open holds what cannot be stored.
+            UnstorableOutput: the question that is open cannot be stored.
         """
-        if state.session_id:
-            await self.storage.store_task_context(state.session_id, to_stored(state))
+        mine = to_stored(state)
+        if not state.session_id or mine == since:
+            return mine
+        if since is not None:
+            stored = await self.storage.get_task_context(state.session_id)
+            if stored is not None and stored != since:
+                theirs = to_stored(from_stored(state.session_id, state.identity, stored))
+                take_over(state, merged(since, mine, theirs))
+                mine = to_stored(state)
+                if mine == theirs:
+                    return mine
+        await self.storage.store_task_context(state.session_id, mine)
+        return mine
+
+    async def claim(self, state: SessionState, question_id: str, what: str) -> str:
+        """Take a question of the session for `what`, once and for all.
+
+        Of several turns that answer one question at once, in one process or many, one is first: all are told what the
+        question was taken for by that one. Over a `StorageFacade` (each backend of ours) this is one atomic write; over
+        another storage it holds among the memories of this process only. Without a session the caller is always first.
+        """
+        if not state.session_id:
+            return what
+        owner = f"@claim/{question_id}"
+        if not isinstance(self.storage, StorageFacade):
+            return _CLAIMS.setdefault(self.storage, {}).setdefault(owner, what)
+        claim = Change(
+            kind="context",
+            owner=owner,
+            at=self.storage.clock(),
+            fields={"context": self.storage.codec.dump(what)},
+            columns={"session": state.session_id},  # with which it expires
+            must="be_new",
+        )
+        if await self.storage.records.append(claim) is not None:
+            return what
+        return str(await self.storage.get_task_context(owner))
 
     async def say(
         self,
@@ -102,14 +148,13 @@ class DialogueMemory:
         """Add a message to the session.
 
         Args:
-            state: Of the session; counts the message.
+            state: Of the session.
             role: Who says it.
             content: What is said, as it was.
             metadata: Such as `run_id` and `mode`; plain data.
         """
         if state.session_id:
             await self.storage.add_conversation_message(state.session_id, role, encodable(content), metadata)
-            state.messages += 1
 
     async def history(self, session_id: str, limit: int = 50) -> list[dict[str, Any]]:
         """Return the newest messages, oldest of them first: `role`, `content`, `metadata`, `created_at`.
@@ -134,7 +179,7 @@ class DialogueMemory:
             budget -= estimate_tokens(found[0])
         messages = await self._spoken(state)
         if beside_window:
-            count = len(window_of(_unsummarised(state, messages), self.policy.window_tokens))
+            count = len(window_of(unsummarised(state, messages), self.policy.window_tokens))
             messages = messages[: len(messages) - count]
         elif messages and messages[-1]["role"] == "user":
             messages = messages[:-1]
@@ -149,7 +194,7 @@ class DialogueMemory:
 
         The summary was written from what users said: in a prompt it is data.
         """
-        messages = _unsummarised(state, await self._spoken(state))
+        messages = unsummarised(state, await self._spoken(state))
         return state.summary, window_of(messages, self.policy.window_tokens)
 
     async def compact(self, state: SessionState) -> Compaction:
@@ -193,8 +238,3 @@ def _owner(session: Mapping[str, Any]) -> tuple[Any, Any]:
     """Return user and tenant; a session that the seed's API created without a tenant is of a local process."""
     metadata = cast("Mapping[str, Any]", session.get("metadata") or {})
     return session.get("user_id"), metadata.get("org_id", RequestIdentity.org_id)
-
-
-def _unsummarised(state: SessionState, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return those that the summary does not stand for; the newest always."""
-    return messages[-max(1, state.messages - state.summarised) :] if state.summarised else messages

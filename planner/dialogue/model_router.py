@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
@@ -38,6 +38,12 @@ LISTED = 200
 """Quick actions that a model is told of; all have their commands."""
 
 ASK_AGAIN = "Shall I go on? Please answer yes or no."
+ASK_TO_DROP = {
+    "inputs": "Shall I drop the plan? Then say /drop.",
+    "plan": "Shall I drop the plan? Please answer yes to run it, or no to drop it.",
+    "confirm": ASK_AGAIN,
+    "run": "Shall I stop the run? Then say /drop; else answer what it asks.",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -56,9 +62,9 @@ class ModelRouter:
     What a model says is taken when it makes sense; when it does not, or the model fails, what the rules say counts,
     and `metadata["fallback"]` says why. Further `metadata`: `usage`, of the model.
 
-    A model agrees to nothing in a user's place: what a message quotes could talk it into that. Where it reads an
-    agreement, the user is asked again (`metadata["hint"]`), and only words that the rules know count. While a secret
-    is asked for, no message goes to the model.
+    A model agrees to nothing and drops nothing in a user's place: what a message quotes could talk it into that. Where
+    it reads such a decision, the user is asked again (`metadata["hint"]`), and only words that the rules know count.
+    While a secret is asked for, no message goes to the model.
 
     Args:
         llm: The model.
@@ -66,7 +72,8 @@ class ModelRouter:
         quick_actions: What the model may choose from.
         skills: Where an `intent-routing` of one's own may be; else ours.
         memory: Where the messages before this one are; without it, the model does not see them.
-        catalog_summary: What can be done, in a few lines in the language of the actions' descriptions.
+        catalog_summary: What can be done, in a few lines in the language of the actions' descriptions; or what tells
+            this for a message.
     """
 
     def __init__(
@@ -77,7 +84,7 @@ class ModelRouter:
         skills: SkillRegistry | None = None,
         *,
         memory: Recall | None = None,
-        catalog_summary: str = "",
+        catalog_summary: str | Callable[[str], str] = "",
     ) -> None:
         self.llm = llm
         self.quick_actions = QuickActionRegistry() if quick_actions is None else quick_actions
@@ -105,7 +112,9 @@ class ModelRouter:
         return replace(intent, metadata={**told.metadata, **intent.metadata, "usage": completion.usage})
 
     async def _prompt(self, message: str, state: SessionState) -> list[Message]:
-        parts = [("actions", [self.catalog_summary] if self.catalog_summary else [])]
+        told = self.catalog_summary
+        told = told if isinstance(told, str) else told(message[:READ_CHARS])
+        parts = [("actions", [told] if told else [])]
         parts.append(("quick actions", self.quick_actions.describe()[:LISTED]))
         if self.memory is not None:
             summary, recent = await self.memory.window(state)
@@ -154,11 +163,11 @@ class ModelRouter:
 
 
 def _answer(reply: str, pending: PendingQuestion, goal: str | None) -> RoutedIntent | None:
-    """Return a reply that fits the question: only a plan is changed, and nothing that waits for values is agreed to."""
+    """Return a reply that fits the question: only a plan is changed, and nothing is decided."""
     meant: Reply
     match reply, pending.kind:
-        case "drop", _:
-            meant = "drop"
+        case "drop", kind:
+            return RoutedIntent(mode="chat_only", metadata={"hint": ASK_TO_DROP[kind]})
         case "answer", "inputs" | "run":
             meant = "values"
         case "change", "plan" | "inputs" if pending.plan is not None:

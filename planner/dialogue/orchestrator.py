@@ -1,8 +1,12 @@
 """`AgentOrchestrator`: what comes of one message of a conversation."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import inspect
+import logging
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -12,33 +16,46 @@ from planner.dialogue.answers import (
     answer_inputs,
     answer_plan,
     answer_question,
-    may_hold_secrets,
     read_inputs,
     reply_of,
     take,
+    withhold,
 )
-from planner.dialogue.chat import answer_in_words, what_i_do
+from planner.dialogue.chat import answer_in_words, summary, what_i_do
 from planner.dialogue.context_builder import PlanningContextBuilder
+from planner.dialogue.earlier import asked_again, interrupted, is_news, is_repeated, where_all_are
 from planner.dialogue.goals import plan_goal
 from planner.dialogue.intents import IntentRouter, RoutedIntent
 from planner.dialogue.memory import DialogueMemory
 from planner.dialogue.model_router import ModelRouter
-from planner.dialogue.parts import ContextBuilder, Executor, Parts, Review, Turn
+from planner.dialogue.parts import (
+    ContextBuilder,
+    Executor,
+    NoContext,
+    Parts,
+    Review,
+    check_kind,
+    check_parts,
+    no_planner,
+    own_executor,
+)
 from planner.dialogue.quick_actions import QuickActionRegistry
 from planner.dialogue.rules import RuleRouter
-from planner.dialogue.running import Standing, attach, begun, look, tell
+from planner.dialogue.running import UNSEEN, Standing, attach, begun, drop, look, tell
 from planner.dialogue.state import SessionState
-from planner.dialogue.turn import AgentTurnResult
-from planner.dialogue.wording import abilities, cleaned
+from planner.dialogue.stored import to_stored
+from planner.dialogue.turn import AgentTurnResult, Turn
+from planner.dialogue.wording import cleaned, cut
 from planner.drafting import Usage
 from planner.errors import UnstorableOutput
 from planner.events import ExecutionEventCallback, PlanningEventCallback
 from planner.node_planner import NodePlanner
 from planner.service import PlannerService
 
-WITHHELD = "(values given)"
-"""Stands in the conversation for a message that may hold secrets."""
+logger = logging.getLogger("goalgraph")
 
+ANSWERED = "That was answered already, so it was not used."
+CHANGED = "What you answered was answered already, or has changed meanwhile, so I did nothing. What I ask now:"
 NOTHING_SAID = "Please say what you want to have done."
 
 
@@ -56,11 +73,12 @@ class AgentOrchestrator:
         review: Which plans are shown before they run: those with an `effect` other than `read`, all, or none. One that
             was only guessed from words is always shown.
         max_message: Characters of a message; a longer one is not read.
+        stale_after: A plan that was shown longer ago is shown once more when its user agrees to it.
         patience: Seconds that a turn waits for a run; after them the run goes on, and a later turn or `catch_up` tells
             its end. By default as long as it takes.
 
     Raises:
-        TypeError: `planner` is missing, or something else.
+        TypeError: `planner` is missing, or a part is something else; the message says what to give.
         ValueError: `review` is unknown, or a bound is not more than 0.
     """
 
@@ -76,15 +94,15 @@ class AgentOrchestrator:
         review: Review = "effects",
         max_message: int = 50_000,
         patience: float | None = None,
+        stale_after: timedelta = timedelta(days=1),
     ) -> None:
         if not isinstance(planner, NodePlanner | PlannerService):
-            raise TypeError(
-                f"planner is a NodePlanner or a PlannerService, not {type(planner).__name__}; give the one that "
-                "open_planner() opens: AgentOrchestrator(planner=planner)"
-            )
+            raise TypeError(no_planner(planner))
+        check_parts(router, context_builder, quick_actions, memory)
         if review not in ("always", "effects", "never"):
             raise ValueError(f"review is 'always', 'effects' or 'never', not {review!r}")
-        for name, bound in (("max_message", max_message), ("patience", patience)):
+        seconds = stale_after.total_seconds()
+        for name, bound in (("max_message", max_message), ("patience", patience), ("stale_after", seconds)):
             if bound is not None and bound <= 0:
                 raise ValueError(f"{name} has to be more than 0, not {bound}")
         service = planner.service if isinstance(planner, NodePlanner) else planner
@@ -99,10 +117,11 @@ class AgentOrchestrator:
             caller=planner.caller,
             memory=memory,
             context_builder=context_builder or PlanningContextBuilder(memory, use_values=service.llm is not None),
-            executor=_own_executor(executor, service),
+            executor=own_executor(executor, service),
             quick_actions=quick_actions,
             review=review,
             patience=patience,
+            stale_after=stale_after,
         )
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -120,33 +139,47 @@ class AgentOrchestrator:
         user_message: str,
         session_state: SessionState | None = None,
         values: Any = None,
+        question_id: str | None = None,
         on_planning_event: PlanningEventCallback | None = None,
         on_execution_event: ExecutionEventCallback | None = None,
     ) -> AgentTurnResult:
         """Answer a message; what is open then is in `session_state`, which is changed in place and stored.
 
-        Turns of one session follow one another. A turn whose process died is repeated with the same message: what it
-        had started is not started again.
+        Turns of one session follow one another, and each begins with the state as it is stored: what an application
+        changes in a state, it saves with `memory.save`. An answer counts for the question that its user saw, which is
+        the one in `session_state`; when another one is open by then, that one is put, and nothing is done.
+
+        A turn whose process died before it had stored what it did is repeated with the same message: a run that it had
+        started is not started again. Of a quick action's handler, and of an executor of one's own, it is only told that
+        they were begun. Where all was stored, the answer is the last message of the history, and the same message asks
+        for the same once more.
 
         Args:
             user_message: What the user wrote; may be empty when `values` are given.
             session_state: From `open`, or kept by the caller; without one, the message stands alone.
             values: What `question.form` of the last turn asks for, filled in; `True` or `False` for a plan.
+            question_id: The `id` of the question that the user saw, for whoever opens the state anew for each message,
+                as a web server does.
             on_planning_event: Is told how the plan comes about.
             on_execution_event: Is told of each step of the run.
 
         Raises:
-            TypeError: `user_message` is no text.
+            TypeError: `user_message` is no text, or `session_state` no state.
             SessionNotFound: the session is somebody else's.
         """
         if not isinstance(user_message, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers are not all typed
             raise TypeError(f"user_message is a str, not {type(user_message).__name__}")
         state = SessionState() if session_state is None else session_state
-        async with self._taken_up(state):
+        check_kind("session_state", state, SessionState, "take the one that open() gives")
+        seen = state.pending
+        async with self._taken_up(state) as base:
             turn = Turn(
                 parts=self._parts,
                 state=state,
                 message=cleaned(user_message[: self.max_message + 1]),
+                base=base,
+                seen=question_id or (seen.id if seen is not None else ""),
+                surely_seen=question_id is not None or (seen is not None and seen.id in self._parts.put),
                 values=values,
                 on_planning_event=on_planning_event,
                 on_execution_event=on_execution_event,
@@ -156,44 +189,51 @@ class AgentOrchestrator:
             return await self._answered(turn)
 
     async def catch_up(self, session_state: SessionState) -> AgentTurnResult | None:
-        """Say what became of the run that the session had started: its end, what it asks, or that it goes on.
+        """Say what became of the runs that the session had started: how they ended, what they ask, or that they go on.
 
         Returns:
-            `None` when there is no run whose end is still to be told.
+            `None` when there is no run whose end is still to be told. What is open is in `session_state.pending`, and
+            is taken to be shown to the user now.
 
         Raises:
             SessionNotFound: the session is somebody else's.
         """
-        async with self._taken_up(session_state):
-            turn = Turn(parts=self._parts, state=session_state, message="", mode="answer")
-            standing = await look(turn)
-            if standing is None:
-                return None
-            if standing.handle is None:
-                await self.memory.save(session_state)
-                pending = session_state.pending
-                return None if pending is None or not pending.text else turn.asks(pending)
-            asked = session_state.pending
-            result = await tell(turn, standing)
-            if standing.ended or session_state.pending != asked:
+        check_kind("session_state", session_state, SessionState, "take the one that open() gives")
+        async with self._taken_up(session_state) as base:
+            turn = Turn(parts=self._parts, state=session_state, message="", base=base, mode="answer")
+            result = await where_all_are(turn, await look(turn))
+            if result is not None and is_news(turn):
                 return await self._said(turn, result)
+            if (pending := session_state.pending) is not None:
+                session_state.pending = turn.seen_now(pending)
+            await turn.save()
             return result  # which was said before
 
     # ------------------------------------------------------------------------------------------------------- one turn
 
     @asynccontextmanager
-    async def _taken_up(self, state: SessionState) -> AsyncGenerator[None]:
-        """Hold the session, and bring the state up to what another turn may have stored meanwhile."""
+    async def _taken_up(self, state: SessionState) -> AsyncGenerator[dict[str, Any]]:
+        """Hold the session, and give `state` what is stored; a turn that fails leaves it with the question that it had.
+
+        Yields:
+            The state as it is stored, by `to_stored`; nothing without a session.
+        """
+        seen = state.pending
         lock = self._locks.setdefault(state.session_id or f"object {id(state)}", asyncio.Lock())
         async with lock:
             if state.identity == RequestIdentity():
                 state.identity = self._parts.caller.identity
-            if state.session_id:
+            if not state.session_id:
+                yield {}
+                return
+            try:
                 stored = await self.memory.open(state.session_id, state.identity)
-                if stored.messages > state.messages:
-                    for name in type(state).model_fields:
-                        setattr(state, name, getattr(stored, name))
-            yield
+                for name in type(state).model_fields:
+                    setattr(state, name, getattr(stored, name))
+                yield to_stored(state)
+            except BaseException:  # also when it was cancelled: its caller still shows that question
+                state.pending = seen
+                raise
 
     async def _too_long(self, turn: Turn, length: int) -> AgentTurnResult:
         await self.memory.say(turn.state, "user", f"(a message of {length:,} characters, which was not read)")
@@ -204,53 +244,48 @@ class AgentOrchestrator:
         state = turn.state
         if not turn.message and turn.values is None:
             pending = state.pending
-            return turn.says(NOTHING_SAID) if pending is None or not pending.text else turn.asks(pending)
-        turn.confidential = may_hold_secrets(state.pending, turn.message, self._parts.service.catalog)
-        shown = WITHHELD if turn.confidential or not turn.message else turn.message
-        standing = await look(turn)
-        again = standing is not None and await self._repeats(state, shown)
+            if pending is None or not pending.text:
+                return turn.says(NOTHING_SAID)
+            return turn.says(pending.text, question=pending, plan=pending.plan)
+        shown = withhold(turn)
+        standings = await look(turn)
+        again = await is_repeated(turn, shown)
         if not again:
             await self.memory.say(state, "user", shown)
-            await self.memory.save(state)
-        result = await self._respond(turn, standing, again=again)
-        if standing is not None and self._still_asks(turn, standing):
-            turn.before = [result.message_to_user or ""]
-            asked = await tell(turn, standing)
-            result.message_to_user, result.question = asked.message_to_user, asked.question
+        try:
+            result = await self._respond(turn, standings, again=again)
+        except NoContext as error:
+            logger.warning("the context builder failed", exc_info=True)
+            result = turn.says(f"I could not gather what I need to plan this: {cut(str(error), 300)}.")
+        for standing in reversed(standings):
+            if state.pending is None and standing.id in state.running and not standing.ended:
+                result = await asked_again(turn, await standing.refreshed(), result)
         return await self._said(turn, result)
 
-    def _still_asks(self, turn: Turn, standing: Standing) -> bool:
-        """Tell whether a run needs its user, and nothing else was asked in this turn."""
-        state, held = turn.state, self._parts.held.get(standing.id, {})
-        needs = standing.waits or (not standing.ended and bool(standing.lacks(held)))
-        return needs and state.pending is None and state.running == standing.id
-
-    async def _repeats(self, state: SessionState, shown: str) -> bool:
-        """Tell whether this message was said before, in a turn that did not come to an answer."""
-        last = await self.memory.history(state.session_id, 1)
-        return bool(last) and (last[-1]["role"], last[-1]["content"]) == ("user", shown)
-
-    async def _respond(self, turn: Turn, standing: Standing | None, *, again: bool) -> AgentTurnResult:
+    async def _respond(self, turn: Turn, standings: Sequence[Standing], *, again: bool) -> AgentTurnResult:
         """Say what became of what was begun before, or do what the message says."""
-        if standing is None:
-            return await self._do(turn, await self._route(turn))
-        if standing.lost and turn.answers_run(standing.id) and self._parts.executor is not None:
-            turn.forget()
-            turn.before.append("What was begun before was interrupted, and nothing is known of it.")
-            return turn.says("Ask for it again if it is still to be done.")
-        if again and begun(turn, standing):
-            return await self._go_on(turn, standing)
-        routed = await self._route(turn)
-        if routed.mode == "answer" and begun(turn, standing):
+        mine = next((one for one in standings if begun(turn, one)), None)
+        if again and mine is not None:
+            return await self._go_on(turn, mine)
+        routed, pending = await self._route(turn), turn.state.pending
+        answers = routed.mode == "answer"
+        if interrupted(turn):
+            if answers:
+                return turn.says(UNSEEN)
+        elif mine is not None and answers:
             if routed.reply == "drop":
                 turn.before.append("This was begun already.")
-            return await self._go_on(turn, standing)
-        if begun(turn, standing) and not standing.ended:
+            return await self._go_on(turn, mine)
+        elif mine is not None and not mine.ended:
             turn.state.pending = None  # it was agreed to, and is running or about to be
-            turn.before.append(f"What was begun before goes on (run {standing.id}).")
-        if standing.ended:
-            before, turn.before = turn.before, []
-            turn.before = [*before, f"Meanwhile: {(await tell(turn, standing)).message_to_user}"]
+            turn.before.append(f"What was begun before goes on (run {mine.id}).")
+        elif pending is not None and answers and (turn.unseen or turn.seen != pending.id):
+            turn.before.append("I had asked this meanwhile:" if turn.unseen else CHANGED)
+            return turn.asks(pending)
+        for standing in standings:
+            if standing.ended:
+                before, turn.before = turn.before, []
+                turn.before = [*before, f"Meanwhile: {(await tell(turn, standing)).message_to_user}"]
         return await self._do(turn, routed)
 
     async def _go_on(self, turn: Turn, standing: Standing) -> AgentTurnResult:
@@ -277,13 +312,22 @@ class AgentOrchestrator:
             return RoutedIntent(mode="answer", reply="values" if agreed is None else "approve" if agreed else "drop")
         if turn.values is not None:
             turn.values = None
-            turn.before.append("Nothing was asked, so the values were not used.")
+            turn.before.append(ANSWERED if turn.seen else "Nothing was asked, so the values were not used.")
             if not turn.message:
                 return RoutedIntent(mode="chat_only", metadata={"hint": NOTHING_SAID})
-        if not turn.confidential:
-            return await self.router.route(user_message=turn.message, session_state=turn.state)
-        routed = await self._rules.route(user_message=turn.message, session_state=turn.state)
-        return routed if routed.certain else RoutedIntent(mode="answer", reply="values")
+        if turn.confidential:
+            routed = await self._rules.route(user_message=turn.message, session_state=turn.state)
+            return routed if routed.certain else RoutedIntent(mode="answer", reply="values")
+        try:
+            found: Any = self.router.route(user_message=turn.message, session_state=turn.state)
+            routed = await found if inspect.isawaitable(found) else found
+        except Exception:  # a router of the application may raise anything
+            logger.warning("the router failed, so the rules say what a message is", exc_info=True)
+            routed = None
+        if not isinstance(routed, RoutedIntent):
+            logger.warning("the router gave a %s, and no RoutedIntent", type(routed).__name__)
+            return await self._rules.route(user_message=turn.message, session_state=turn.state)
+        return routed
 
     async def _do(self, turn: Turn, routed: RoutedIntent) -> AgentTurnResult:
         match routed.mode:
@@ -292,9 +336,10 @@ class AgentOrchestrator:
             case "quick_action":
                 return await quick_action(turn, routed)
             case "plan_and_execute":
-                turn.set_aside()
+                await self._compact(turn)
                 return await plan_goal(turn, routed)
             case "chat_only":
+                await self._compact(turn)
                 hint = routed.metadata.get("hint")
                 kind = str(routed.metadata.get("small_talk", ""))
                 return turn.says(str(hint)) if hint else await answer_in_words(turn, kind)
@@ -306,13 +351,12 @@ class AgentOrchestrator:
         if pending is None:
             return turn.says(f"Nothing waits for an answer.\n{what_i_do(turn)}")
         dropped = routed.reply == "drop" and turn.values is None
+        turn.answered = pending.id
         match pending.kind:
             case "run":
                 return await answer_question(turn, pending, routed)
             case _ if dropped:
-                turn.forget()
-                what = "That is not done." if pending.kind == "confirm" else "The plan is dropped; nothing was done."
-                return turn.says(what, plan=pending.plan)
+                return await drop(turn, pending)
             case "inputs":
                 return await answer_inputs(turn, pending, routed)
             case "plan":
@@ -321,37 +365,29 @@ class AgentOrchestrator:
                 return await confirmed(turn, pending, routed.reply)
 
     async def _said(self, turn: Turn, result: AgentTurnResult) -> AgentTurnResult:
-        """Store the answer and what is open now, then make the conversation short where it has become long."""
+        """Store the answer and what is open now."""
         state = turn.state
-        run_id = result.execution.run_id if result.execution is not None else state.running
-        facts: dict[str, Any] = {"mode": result.mode} | ({"run_id": run_id} if run_id else {})
-        pending = state.pending
-        result.question = pending if pending is not None and pending.text else None
-        await self.memory.say(state, "assistant", result.message_to_user or "", facts)
         try:
-            await self.memory.save(state)
+            to_stored(state)
         except UnstorableOutput as error:
             turn.forget()
-            await self.memory.save(state)
-            result.question = None
             result.message_to_user = f"I cannot keep what I would ask: {error}."
-        done = await self.memory.compact(state)
-        if done.summarised or done.left_out:
-            await self.memory.save(state)
-        result.usage = turn.usage + done.usage
+        pending = state.pending
+        run_id = result.execution.run_id if result.execution is not None else next(reversed(state.running), None)
+        facts = {"mode": result.mode, "run_id": run_id, "question": pending.id if pending is not None else None}
+        facts = {name: value for name, value in facts.items() if value}
+        await self.memory.say(state, "assistant", result.message_to_user or "", facts)
+        await turn.save()
+        result.question = state.pending if state.pending is not None and state.pending.text else None
+        result.usage = turn.usage
         return result
 
-
-def _own_executor(executor: Any, service: PlannerService) -> Executor | None:
-    """Return what runs plans beside the planner; `None` where that is the planner itself."""
-    if executor in (None, service, service.executor) or getattr(executor, "service", None) is service:
-        return None
-    if not callable(getattr(executor, "execute", None)):
-        raise TypeError(
-            f"executor has `async execute(plan, user_inputs=…)`, which a {type(executor).__name__} does not have; "
-            "leave it out, and the planner runs the plans"
-        )
-    return executor
+    async def _compact(self, turn: Turn) -> None:
+        """Make a long conversation short before a model reads it; what fails there is a line in the log."""
+        try:
+            turn.usage += (await self.memory.compact(turn.state)).usage
+        except Exception:  # whatever a store or a model raises, the turn goes on with what there is
+            logger.warning("the conversation was not made short", exc_info=True)
 
 
 def _default_router(
@@ -360,6 +396,5 @@ def _default_router(
     """Return the model over the rules; it is told what everybody may have done."""
     if service.llm is None:
         return rules
-    known = [spec for spec in service.catalog.iter_actions() if not spec.policy.roles]
-    told = abilities(known) if known else ""
+    told = partial(summary, service.catalog)  # what is added to the catalog later is in it
     return ModelRouter(service.llm, rules, quick_actions, service.skills, memory=memory, catalog_summary=told)

@@ -1,22 +1,18 @@
-"""What the pieces of a turn work with: the parts of an agent, and the one message that is being answered."""
+"""What an agent is made of, and what an application may put in the place of its parts."""
 
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal, Protocol
 
 from planner.catalog import ActionSpec
 from planner.context import NodeContext
-from planner.dialogue.intents import IntentMode, RoutedIntent
+from planner.dialogue.intents import RoutedIntent
 from planner.dialogue.memory import DialogueMemory
 from planner.dialogue.quick_actions import QuickActionRegistry
 from planner.dialogue.state import PendingQuestion, SessionState
-from planner.dialogue.turn import AgentTurnResult
-from planner.dialogue.wording import cleaned
-from planner.drafting import PlanningContext, PlanResult, Usage
-from planner.events import ExecutionEventCallback, PlanningEventCallback
+from planner.drafting import PlanningContext
 from planner.execution import ExecutionResult
-from planner.execution.secrets import secrets_in
-from planner.node_planner import NodePlanner
 from planner.plan import CandidatePlan
 from planner.service import PlannerService
 
@@ -27,7 +23,7 @@ YES_OR_NO: dict[str, Any] = {"type": "boolean"}
 """The form of a question that is agreed to or not."""
 
 MOST_HELD = 1000
-"""Runs whose secrets are held, the newest."""
+"""Runs whose secrets are held, and questions that were put, the newest of each."""
 
 
 class ContextBuilder(Protocol):
@@ -38,6 +34,10 @@ class ContextBuilder(Protocol):
     ) -> Awaitable[PlanningContext] | PlanningContext:
         """Return the request for a plan; sync or async."""
         ...
+
+
+class NoContext(Exception):
+    """A context builder of the application failed; what it raised is the cause."""
 
 
 class Executor(Protocol):
@@ -62,15 +62,31 @@ class Parts:
     quick_actions: QuickActionRegistry
     review: Review
     patience: float | None
+    stale_after: timedelta
+    put: dict[str, None] = field(default_factory=dict[str, None])
+    """Ids of the questions that this process has put, in order."""
     held: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     """Run id → the inputs that no store may see: they live here and end with this process."""
 
     def hold(self, run_id: str, values: Mapping[str, Any]) -> None:
-        """Keep inputs of a run that are not stored."""
+        """Keep inputs of a run that are not stored.
+
+        Raises:
+            ValueError: nothing says of which run, so they could be taken for those of another user's.
+        """
+        if values and not run_id:
+            raise ValueError("a question about values has the id of a run, under which secrets are held")
         if values:
             self.held[run_id] = {**self.held.pop(run_id, {}), **values}
         while len(self.held) > MOST_HELD:
             del self.held[next(iter(self.held))]
+
+    def note_put(self, question_id: str) -> None:
+        """Note that a user has seen a question."""
+        self.put.pop(question_id, None)
+        self.put[question_id] = None
+        while len(self.put) > MOST_HELD:
+            del self.put[next(iter(self.put))]
 
     def inputs_of(self, pending: PendingQuestion) -> dict[str, Any]:
         """Return all inputs that are there for what is pending."""
@@ -82,72 +98,63 @@ class Parts:
         return [spec for spec in specs if spec.allows(state.identity)]
 
 
-@dataclass(kw_only=True)
-class Turn:
-    """One message, and what has come of it so far."""
+def no_planner(given: object) -> str:
+    """Say what to give as a planner."""
+    return (
+        f"planner is a NodePlanner or a PlannerService, not {type(given).__name__}; give the one that open_planner() "
+        "opens: AgentOrchestrator(planner=planner)"
+    )
 
-    parts: Parts
-    state: SessionState
-    message: str
-    values: Any = None
-    """What was filled into the form of the question; `None` for a message in words."""
-    confidential: bool = False
-    """Whether the message may hold secrets: it is shown to no model then, and not stored."""
-    mode: IntentMode = "chat_only"
-    on_planning_event: PlanningEventCallback | None = None
-    on_execution_event: ExecutionEventCallback | None = None
-    before: list[str] = field(default_factory=list[str])
-    """What is said before the answer itself."""
-    usage: Usage = field(default_factory=Usage)
-    planning: PlanResult | None = None
 
-    @property
-    def planner(self) -> NodePlanner:
-        """What plans and runs, for the user of this session."""
-        state = self.state
-        context = replace(self.parts.caller, identity=state.identity, session_id=state.session_id or None)
-        return NodePlanner(self.parts.service, context)
+def check_parts(router: object, context_builder: object, quick_actions: object, memory: object) -> None:
+    """Make sure that what an application gives is what it is taken for.
 
-    def planned(self, result: PlanResult) -> PlanResult:
-        """Take note of how a plan came about."""
-        self.planning = result
-        self.usage += result.usage
-        return result
-
-    def secrets(self, run_id: str | None) -> dict[str, str]:
-        """Return the secret texts of a run, which are kept out of what is said."""
-        return secrets_in(self.parts.held.get(run_id or "", {}))
-
-    def says(self, text: str, **more: Any) -> AgentTurnResult:
-        """Return the answer, behind what is said before it."""
-        told = cleaned("\n\n".join(part for part in (*self.before, text) if part))  # also what an action gave
-        return AgentTurnResult(
-            mode=self.mode, message_to_user=told or "…", planning=self.planning, usage=self.usage, **more
+    Raises:
+        TypeError: it is not; says what to give.
+    """
+    if router is not None:
+        _check_method("router", router, "route")
+    if context_builder is not None:
+        _check_method("context_builder", context_builder, "build")
+    if quick_actions is not None:
+        check_kind(
+            "quick_actions", quick_actions, QuickActionRegistry, "QuickActionRegistry({id: spec}, {id: handler})"
         )
+    if memory is not None:
+        advice = "a policy goes into one: DialogueMemory(planner.service.sessions, policy=MemoryPolicy())"
+        check_kind("memory", memory, DialogueMemory, advice)
 
-    def asks(self, pending: PendingQuestion, **more: Any) -> AgentTurnResult:
-        """Leave `pending` open, and return it as the answer."""
-        self.state.pending = pending
-        return self.says(pending.text, question=pending, **{"plan": pending.plan, **more})
 
-    def answers_run(self, run_id: str) -> bool:
-        """Tell whether what is pending is about this run."""
-        return self.state.pending is not None and self.state.pending.run_id == run_id
+def own_executor(executor: Any, service: PlannerService) -> Executor | None:
+    """Return what runs plans beside the planner; `None` where that is the planner itself."""
+    if executor in (None, service, service.executor) or getattr(executor, "service", None) is service:
+        return None
+    if not callable(getattr(executor, "execute", None)):
+        raise TypeError(
+            f"executor has `async execute(plan, user_inputs=…)`, which a {type(executor).__name__} does not have; "
+            "leave it out, and the planner runs the plans"
+        )
+    return executor
 
-    def set_aside(self) -> None:
-        """Close what is pending because something else comes in its place, and say so."""
-        pending = self.state.pending
-        if pending is None:
-            return
-        first = pending.text.partition("\n")[0][:120]
-        if pending.kind == "run":
-            self.before.append(f"Your run still waits for an answer (run {pending.run_id}): {first}")
-        elif first:
-            self.before.append(f"I set aside what I had asked: {first}")
-        self.forget()
 
-    def forget(self) -> None:
-        """Close what is pending."""
-        pending, self.state.pending = self.state.pending, None
-        if pending is not None and pending.run_id is not None and pending.run_id != self.state.running:
-            self.parts.held.pop(pending.run_id, None)
+def _check_method(name: str, part: object, method: str) -> None:
+    """Make sure that a part of an agent has its method.
+
+    Raises:
+        TypeError: it has not, or is a class; says what to give.
+    """
+    if isinstance(part, type):
+        raise TypeError(f"{name} is the class {part.__name__} itself; give an instance of it: {part.__name__}(…)")
+    if not callable(getattr(part, method, None)):
+        raise TypeError(f"{name} has `{method}(…)`, which a {type(part).__name__} does not have")
+
+
+def check_kind(name: str, part: object, kind: type, advice: str) -> None:
+    """Make sure that a part of an agent is of this class.
+
+    Raises:
+        TypeError: it is not; says what to give.
+    """
+    if not isinstance(part, kind):
+        what = f"the class {part.__name__}" if isinstance(part, type) else type(part).__name__
+        raise TypeError(f"{name} is a {kind.__name__}, not {what}; {advice}")

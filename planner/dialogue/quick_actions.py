@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from planner.context import RequestIdentity
@@ -41,10 +41,25 @@ class QuickActionContext:
     """Who asks; a handler that reaches anything for this user asks it for the roles itself."""
     planner: NodePlanner | None = None
     """Speaks for the same user and session."""
+    confirmed: bool = False
+    """Whether the user was asked and agreed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What a handler returns that has to ask first, about more than its argument says; it is called again on a yes."""
+
+    text: str
+    """The question."""
+    argument: str
+    """Exactly what is agreed to; `argument` of the second call."""
 
 
 class QuickActionHandler(Protocol):
-    """Does a quick action; what it returns is shown to the user. Sync or async; a sync one runs in a thread."""
+    """Does a quick action; what it returns is shown to the user. Sync or async; a sync one runs in a thread.
+
+    One that is not confirmed may return a `Confirmation` instead of doing anything.
+    """
 
     def __call__(self, *, context: QuickActionContext) -> Any:
         """Do it for `context`."""
@@ -100,6 +115,10 @@ class QuickActionRegistry:
         """Return what a quick action is, or `None`."""
         return self.actions.get(action_id)
 
+    def called(self, name: str) -> QuickActionSpec | None:
+        """Return the quick action of a command, in whatever case that is written, or `None`."""
+        return next((spec for spec in self.actions.values() if spec.id.casefold() == name.casefold()), None)
+
     def get_handler(self, action_id: str) -> QuickActionHandler | None:
         """Return what does a quick action, or `None`; call it through `run`, which asks for the confirmation."""
         return self.handlers.get(action_id)
@@ -125,6 +144,7 @@ class QuickActionRegistry:
             raise UnknownQuickAction(action_id, list(self.handlers))
         if spec.requires_confirmation and not confirmed:
             raise NotConfirmed(action_id)
+        context = replace(context, confirmed=confirmed)
         call = handler if inspect.isroutine(handler) else handler.__call__
         if inspect.iscoroutinefunction(call):
             return await call(context=context)

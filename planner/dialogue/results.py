@@ -1,15 +1,12 @@
 """What a run gave, for later turns: an artifact in words, and values that a plan may bind."""
 
 import json
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from pydantic import SecretBytes, SecretStr
-
-from planner.dialogue.excerpts import shortened
 from planner.dialogue.state import Artifact, SessionState
-from planner.dialogue.stored import SHORT, as_json, is_confidential
-from planner.drafting.confidential import has_secret
+from planner.dialogue.stored import as_json, is_confidential
+from planner.dialogue.values import one_line, shown_value
+from planner.drafting.confidential import redacted
 from planner.errors import UnstorableOutput
 from planner.execution import ExecutionResult
 from planner.plan import CandidatePlan
@@ -22,9 +19,6 @@ MAX_OUTPUTS = 8
 """Of a run, in its artifact."""
 SHOWN = 160
 """Characters of a value in an artifact."""
-SHOWN_NAMES = 8
-"""Fields of a larger object in an artifact."""
-HIDDEN = "not shown"
 
 
 def keep(state: SessionState, goal: str, plan: CandidatePlan | None, result: ExecutionResult) -> None:
@@ -34,8 +28,7 @@ def keep(state: SessionState, goal: str, plan: CandidatePlan | None, result: Exe
     """
     if result.preview is not None or result.status in {"pending", "running", "waiting", "compensating"}:
         return
-    said = " ".join((goal or (plan.goal if plan else "") or "a plan").split())
-    goal = "a goal" if has_secret(said[:SHORT]) else shortened(said, 200)
+    goal = one_line(redacted(goal or (plan.goal if plan else "") or "a plan"))
     artifact = Artifact(run_id=result.run_id, goal=goal, text=f"{goal} → {_outcome(result)}")
     others = [one for one in state.artifacts if not result.run_id or one.run_id != result.run_id]
     state.artifacts = [*others, artifact][-MAX_ARTIFACTS:]
@@ -49,25 +42,12 @@ def keep(state: SessionState, goal: str, plan: CandidatePlan | None, result: Exe
         del state.values[name]
 
 
-def short_value(name: str, value: object) -> str:
-    """Say what an output is, in a few words: its value when that is short and no secret, else its kind."""
-    match value:
-        case SecretStr() | SecretBytes():
-            return HIDDEN
-        case bytes() | bytearray():
-            return f"{len(value):,} bytes, kept with the run"
-        case _:
-            pass
-    try:
-        plain = as_json(value)
-    except UnstorableOutput:
-        return f"a {type(value).__name__}, kept with the run"
-    return HIDDEN if is_confidential(name, plain) else _in_words(plain)
-
-
 def _outcome(result: ExecutionResult) -> str:
     if result.ok:
-        told = [f"{name}: {short_value(name, value)}" for name, value in list(result.outputs.items())[:MAX_OUTPUTS]]
+        told = [
+            f"{one_line(name, SHOWN)}: {shown_value(name, value, most=SHOWN)}"
+            for name, value in list(result.outputs.items())[:MAX_OUTPUTS]
+        ]
         more = len(result.outputs) - MAX_OUTPUTS
         return "; ".join([*told, *([f"and {more} more"] if more > 0 else [])]) or "done"
     if result.validation is not None and not result.validation.ok:
@@ -88,7 +68,7 @@ def _failure(result: ExecutionResult) -> str:
 
 
 def _reason(text: str) -> str:
-    return HIDDEN if has_secret(text[:SHORT]) else shortened(text, 2 * SHOWN)
+    return one_line(redacted(text), 2 * SHOWN)
 
 
 def _small(name: str, value: object) -> tuple[Any] | None:
@@ -100,34 +80,3 @@ def _small(name: str, value: object) -> tuple[Any] | None:
     if is_confidential(name, plain) or len(json.dumps(plain, ensure_ascii=False).encode()) > MAX_VALUE:
         return None
     return (plain,)
-
-
-def _in_words(plain: Any) -> str:
-    if isinstance(plain, str):
-        return shortened(plain, SHOWN)
-    text = json.dumps(plain, ensure_ascii=False)
-    if len(text) <= SHOWN:
-        return text
-    match plain:
-        case list():
-            items = cast("list[Any]", plain)
-            return f"a list of {len(items):,}, first {_kind(items[0])}"
-        case Mapping():
-            names = list(cast("Mapping[str, Any]", plain))
-            more = ", …" if len(names) > SHOWN_NAMES else ""
-            return f"an object with {', '.join(shortened(name, 40) for name in names[:SHOWN_NAMES])}{more}"
-        case _:
-            return shortened(text, SHOWN)
-
-
-def _kind(item: Any) -> str:
-    match item:
-        case list():
-            return f"a list of {len(cast('list[Any]', item)):,}"
-        case Mapping():
-            names = list(cast("Mapping[str, Any]", item))
-            return f"an object with {', '.join(shortened(name, 40) for name in names[:SHOWN_NAMES])}"
-        case str():
-            return shortened(item, 60)
-        case _:
-            return json.dumps(item)

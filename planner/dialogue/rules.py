@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from planner.dialogue.intents import Reply, RoutedIntent
-from planner.dialogue.phrases import decision, is_question, small_talk
+from planner.dialogue.phrases import Decision, decision, is_question, small_talk
 from planner.dialogue.quick_actions import BUILT_IN, QuickActionRegistry
 from planner.dialogue.state import PendingQuestion, SessionState
 from planner.errors import close_names
@@ -24,6 +24,9 @@ SHORT_CHARS = 60
 
 LISTED = 10
 """Commands that are named to somebody who wrote one that there is not."""
+
+ANSWER = "answer"
+"""The key of what a run asks for that has none."""
 
 Pattern = tuple[str | re.Pattern[str], RoutedIntent | Callable[[re.Match[str]], RoutedIntent]]
 """A regular expression that is searched for, and what a message that has it is."""
@@ -85,13 +88,11 @@ class RuleRouter:
         )
 
     def _command(self, message: str, pending: PendingQuestion | None) -> RoutedIntent | None:
-        begin = _COMMAND.match(message)
-        if begin is None:
+        name, rest = command_of(message)
+        if not name:
             return None
-        name, rest = begin[1].casefold(), message[begin.end() :].strip()
-        for action_id in self.quick_actions.actions:
-            if action_id.casefold() == name:
-                return RoutedIntent(mode="quick_action", quick_action_id=action_id, argument=rest)
+        if (spec := self.quick_actions.called(name)) is not None:
+            return RoutedIntent(mode="quick_action", quick_action_id=spec.id, argument=rest)
         if (command := self.commands.get(name)) is not None:
             return _made(command, rest, f"the command /{name}")
         if name in BUILT_IN:
@@ -111,6 +112,12 @@ class RuleRouter:
             if made is not None:
                 return made
         return None
+
+
+def command_of(message: str) -> tuple[str, str]:
+    """Return the name of the command that a message is, and what stands behind it; no name where it is none."""
+    begin = _COMMAND.match(message)
+    return ("", "") if begin is None else (begin[1].casefold(), message[begin.end() :].strip())
 
 
 def _made(intent: Any, found: Any, what: str) -> RoutedIntent | None:
@@ -145,21 +152,39 @@ def _answer(message: str, pending: PendingQuestion) -> RoutedIntent | None:
     kind = pending.kind
     if kind in ("inputs", "run") and (values := _choice(message, pending.form)) is not None:
         return replace(_reply("values"), metadata={"values": values} if values else {})
-    match decision(message):
-        case "approve":
-            return _reply("approve")
-        case "refuse" | "drop":
-            return _reply("drop")
-        case None:
-            pass
+    if (said := decision(message)) is not None:
+        return _decided(message, said, pending)
     given = _given_keys(message)
     if kind in ("inputs", "run"):
+        if small_talk(message) in ("help", "leave"):
+            return None
         known = {key.casefold() for key in pending.form.get("properties", {})}
         short = len(message) <= SHORT_CHARS and len(message.split()) <= SHORT_WORDS
         return _reply("values", certain=not known.isdisjoint(given) or (short and not is_question(message)))
     if kind == "confirm" or small_talk(message) is not None:
         return None
     return _reply("change", certain=False) if _known_keys(pending).isdisjoint(given) else _reply("values")
+
+
+def _decided(message: str, said: Decision, pending: PendingQuestion) -> RoutedIntent:
+    """Return what a decision does to a question; one word, where any text is asked for, may be that text."""
+    if said == "approve":
+        return _reply("approve")
+    key = _text_asked(pending.form) if pending.kind in ("inputs", "run") else None
+    if key is None or len(message.split()) > 1:
+        return _reply("drop")
+    what = "stop the run" if pending.kind == "run" else "drop the plan"
+    return _chat(f"To {what}, say /drop. If that is the {key}, write {key}: {message}")
+
+
+def _text_asked(form: Mapping[str, Any]) -> str | None:
+    """Return the key of the text that a form asks for, if it asks for nothing else, and any text will do."""
+    properties: Any = form.get("properties", {ANSWER: form})
+    if len(properties) != 1:
+        return None
+    ((key, node),) = cast("Mapping[str, Any]", properties).items()
+    narrow = {"enum", "const", "format", "writeOnly", "anyOf", "oneOf", "allOf", "$ref"}
+    return key if narrow.isdisjoint(node) and node.get("type", "string") == "string" else None
 
 
 def _to_nothing(message: str) -> RoutedIntent | None:

@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
+from langchain_core.utils.uuid import uuid7
+
 from planner.context import RequestIdentity, RunOrigin
-from planner.dialogue.parts import YES_OR_NO, Turn
+from planner.dialogue.parts import YES_OR_NO
 from planner.dialogue.state import PendingQuestion
-from planner.dialogue.turn import AgentTurnResult
+from planner.dialogue.turn import AgentTurnResult, Turn
 from planner.dialogue.wording import question_of, result_text
 from planner.drafting.form import input_form, question_text
 from planner.errors import (
@@ -16,6 +19,7 @@ from planner.errors import (
     NotEntitled,
     NotWaiting,
     PlannerError,
+    RunConflict,
     RunEnded,
     RunNotFound,
     UnknownQuestion,
@@ -27,53 +31,99 @@ from planner.plan import CandidatePlan
 from planner.runs import BackgroundExecutionHandle
 from storage.runs import ENDS
 
+DROP = "drop"
+"""What a question is taken for when its user lets go of it."""
+
+UNSEEN = "I cannot see whether it still goes on. Ask for it again only if it does not, and is still to be done."
+
 
 async def run(turn: Turn, pending: PendingQuestion) -> AgentTurnResult:
     """Run the plan that is pending, and say what became of it.
 
     What is pending and the run's id are stored before anything starts: when this process dies, the same answer given
-    again, in any process, finds the run under its id.
+    again, in any process, finds the run under its id. A run of an executor of one's own has no such id, so only who
+    takes the question first runs it.
     """
     parts, state, run_id = turn.parts, turn.state, pending.run_id
     plan = pending.plan
     if plan is None or run_id is None:
         raise AssertionError("what is run has a plan and an id")
-    if state.running not in (None, run_id):
-        turn.before.append(f"The run that was begun before goes on by itself (run {state.running}).")
-    state.pending, state.running = pending, run_id
+    what = f"run {run_id}" if parts.executor is None else f"run {run_id} {uuid7()}"
+    if (first := await turn.claim(what)) != what:
+        return await taken(turn, pending, first)
+    if others := [one for one in state.running if one != run_id]:
+        turn.before.append(f"What was begun before goes on by itself (run {', '.join(others)}).")
+    state.pending = pending
+    turn.runs(run_id)
     try:
-        await parts.memory.save(state)
+        await turn.save()
     except UnstorableOutput as error:
-        state.pending = state.running = None
+        state.pending = None
+        turn.told(run_id)
         return turn.says(f"The plan cannot be stored, so it was not run: {error}.", plan=plan)
     inputs = parts.inputs_of(pending)
     if parts.executor is not None:
         return await settle(turn, pending, await parts.executor.execute(plan, user_inputs=inputs))
     try:
         handle = await turn.planner.execute_background(
-            plan, user_inputs=inputs, exec_id=run_id, origin=RunOrigin.chat, on_event=turn.on_execution_event
+            plan,
+            user_inputs=inputs,
+            exec_id=run_id,
+            origin=RunOrigin.chat,
+            on_event=turn.on_execution_event,
         )
+    except RunConflict:  # another turn gave other values a moment ago
+        return await taken(turn, pending, what)
     except PlannerError as error:
-        state.running = None
+        turn.told(run_id)
         turn.before.append(f"The plan was not started: {error}.")
         again = {"kind": "plan", "text": "Say yes to try again, or no to drop it.", "form": YES_OR_NO}
         return turn.asks(pending.model_copy(update=again))
     return await _follow(turn, pending, handle)
 
 
-async def _follow(turn: Turn, pending: PendingQuestion, handle: BackgroundExecutionHandle) -> AgentTurnResult:
+async def taken(turn: Turn, pending: PendingQuestion, first: str) -> AgentTurnResult:
+    """Say what became of a question that another turn took before, for `first`."""
+    run_id = pending.run_id or ""
+    turn.state.pending = None
+    if first == DROP:
+        turn.forget()
+        return turn.says("This was dropped already; nothing was done.", plan=pending.plan)
+    turn.before.append("This was begun already.")
+    try:
+        handle = await turn.planner.get_run(run_id)
+    except RunNotFound:
+        if first == f"run {run_id}":  # it is about to be there
+            turn.runs(run_id)
+        return turn.says(UNSEEN, plan=pending.plan)
+    turn.runs(run_id)
+    return await _follow(turn, pending, handle)
+
+
+async def drop(turn: Turn, pending: PendingQuestion) -> AgentTurnResult:
+    """Let go of a plan or a quick action that nobody agreed to."""
+    if (first := await turn.claim(DROP)) != DROP:
+        return await taken(turn, pending, first)
+    turn.forget()
+    what = "That is not done." if pending.kind == "confirm" else "The plan is dropped; nothing was done."
+    return turn.says(what, plan=pending.plan)
+
+
+async def _follow(
+    turn: Turn, pending: PendingQuestion, handle: BackgroundExecutionHandle, *, end: bool = False
+) -> AgentTurnResult:
     """Wait until the run has ended or asks something, for as long as a turn may take."""
     try:
         async with asyncio.timeout(turn.parts.patience):
-            result = await handle.wait()
+            result = await handle.wait(end=end)
     except TimeoutError:
         return _goes_on(turn, pending, handle.id)
     return await settle(turn, pending, result)
 
 
-def _goes_on(turn: Turn, pending: PendingQuestion | None, run_id: str) -> AgentTurnResult:
+def _goes_on(turn: Turn, pending: PendingQuestion, run_id: str) -> AgentTurnResult:
     _close(turn, run_id, ended=False)
-    return turn.says(f"It is still running (run {run_id}).", plan=pending.plan if pending else None)
+    return turn.says(f"It is still running (run {run_id}).", plan=pending.plan)
 
 
 async def settle(turn: Turn, pending: PendingQuestion, result: ExecutionResult) -> AgentTurnResult:
@@ -93,11 +143,10 @@ async def settle(turn: Turn, pending: PendingQuestion, result: ExecutionResult) 
 
 def _close(turn: Turn, run_id: str, *, ended: bool) -> None:
     """Note that nothing is to be said in this turn to a run; when it has `ended`, that its end was told."""
-    state = turn.state
-    if state.pending is not None and state.pending.run_id == run_id:
-        state.pending = None
+    if turn.answers_run(run_id):
+        turn.state.pending = None
     if ended:
-        state.running = None if state.running == run_id else state.running
+        turn.told(run_id)
         turn.parts.held.pop(run_id, None)
 
 
@@ -114,7 +163,7 @@ def ask_next(
     """Put the first question of a run that its user may answer; `refused` says why an answer was not taken."""
     owner = RequestIdentity(user_id=turn.state.identity.user_id, org_id=turn.state.identity.org_id)
     mine = [one for one in asked if may_answer(one, turn.state.identity, owner)]
-    turn.state.running = pending.run_id
+    turn.runs(pending.run_id or "")
     if refused:
         turn.before.append(refused)
     if not mine:
@@ -127,7 +176,7 @@ def ask_next(
     question = pending.model_copy(
         update={
             "kind": "run",
-            "text": question_of(first, len(asked) - 1),
+            "text": question_of(first, turn.parts.service.catalog, len(asked) - 1),
             "form": dict(first.schema or {}),
             "interrupt_id": first.id,
         }
@@ -141,8 +190,7 @@ async def answer_run(turn: Turn, pending: PendingQuestion, value: Any) -> AgentT
     try:
         handle = await turn.planner.get_run(run_id)  # it may have been made for this user with other roles
     except RunNotFound:
-        _close(turn, run_id, ended=True)
-        return turn.says("The run that asked this is not there any more.", plan=pending.plan)
+        return _gone(turn, pending)
     try:
         await runs.answer(run_id, value, question=pending.interrupt_id, identity=turn.state.identity)
     except InvalidAnswer as error:
@@ -157,10 +205,17 @@ async def answer_run(turn: Turn, pending: PendingQuestion, value: Any) -> AgentT
 
 async def drop_run(turn: Turn, pending: PendingQuestion) -> AgentTurnResult:
     """Stop a run whose question the user does not want to answer."""
-    handle = await turn.planner.get_run(pending.run_id or "")
+    try:
+        handle = await turn.planner.get_run(pending.run_id or "")
+    except RunNotFound:
+        return _gone(turn, pending)
     handle.cancel()
-    result = await handle.wait(end=True)
-    return await settle(turn, pending, result)
+    return await _follow(turn, pending, handle, end=True)
+
+
+def _gone(turn: Turn, pending: PendingQuestion) -> AgentTurnResult:
+    _close(turn, pending.run_id or "", ended=True)
+    return turn.says("The run that asked this is not there any more.", plan=pending.plan)
 
 
 def _reason(error: InvalidAnswer) -> str:
@@ -170,52 +225,63 @@ def _reason(error: InvalidAnswer) -> str:
 # ------------------------------------------------------------------------------------------------- runs that are there
 
 
+@dataclass(frozen=True, slots=True)
 class Standing:
-    """Where the run is that nobody was told the end of; without a handle, it is not there."""
+    """Where a run is that nobody was told the end of."""
 
-    def __init__(
-        self, run_id: str, handle: BackgroundExecutionHandle | None = None, record: RunRecord | None = None
-    ) -> None:
-        self.id = run_id
-        self.handle = handle
-        self.record = record
+    handle: BackgroundExecutionHandle
+    record: RunRecord
 
     @property
-    def lost(self) -> bool:
-        """Whether there is no such run."""
-        return self.handle is None
+    def id(self) -> str:
+        """The run's."""
+        return self.handle.id
 
     @property
     def ended(self) -> bool:
         """Whether it has ended."""
-        return self.record is not None and self.record.ended
+        return self.record.ended
 
     @property
     def waits(self) -> bool:
         """Whether it asks a person."""
-        return self.record is not None and self.record.status == "waiting"
+        return self.record.status == "waiting"
 
     def lacks(self, given: Mapping[str, Any]) -> list[str]:
         """Return the inputs that its record does not hold and nobody gave."""
-        missing: Sequence[str] = () if self.record is None else self.record.request.get("missing", ())
+        missing: Sequence[str] = self.record.request.get("missing", ())
         return [name for name in missing if name not in given]
 
-
-async def look(turn: Turn) -> Standing | None:
-    """Find the run that was started last; `None` when there is none whose end is to be told."""
-    state = turn.state
-    if state.running is None:
-        return None
-    run_id = state.running
-    try:
-        handle = await turn.planner.get_run(run_id)
-        return Standing(run_id, handle, await handle.refresh())
-    except RunNotFound:
-        state.running = None
-        return Standing(run_id)
+    async def refreshed(self) -> "Standing":
+        """Return where the run is now."""
+        return Standing(self.handle, await self.handle.refresh())
 
 
-def asked_by(turn: Turn, record: RunRecord) -> PendingQuestion:
+async def look(turn: Turn) -> list[Standing]:
+    """Find the runs whose end is to be told, the oldest first; one that is not there is forgotten.
+
+    That goes for all but what is pending and left no record when it was begun, see `is_unseen`.
+    """
+    found: list[Standing] = []
+    for run_id in list(turn.state.running):
+        try:
+            handle = await turn.planner.get_run(run_id)
+            found.append(Standing(handle, await handle.refresh()))
+        except RunNotFound:
+            if not is_unseen(turn, run_id):
+                turn.told(run_id)
+    return found
+
+
+def is_unseen(turn: Turn, run_id: str) -> bool:
+    """Tell whether what is pending was begun, and was nothing that the planner keeps a record of."""
+    pending = turn.state.pending
+    if pending is None or pending.run_id != run_id or run_id not in turn.state.running:
+        return False
+    return pending.kind == "confirm" or (turn.parts.executor is not None and pending.kind != "run")
+
+
+def question_behind(turn: Turn, record: RunRecord) -> PendingQuestion:
     """Return what is known of a run, as what is pending would say it."""
     pending = turn.state.pending
     if pending is not None and pending.run_id == record.id:
@@ -230,7 +296,7 @@ def asked_by(turn: Turn, record: RunRecord) -> PendingQuestion:
 def begun(turn: Turn, standing: Standing) -> bool:
     """Tell whether what is pending was agreed to before, in a turn that did not come to its end."""
     pending = turn.state.pending
-    if pending is None or standing.lost or pending.run_id != standing.id:
+    if pending is None or pending.run_id != standing.id:
         return False
     return standing.ended or pending.kind != "run"  # a run's own question is answered like any other
 
@@ -238,9 +304,7 @@ def begun(turn: Turn, standing: Standing) -> bool:
 async def tell(turn: Turn, standing: Standing) -> AgentTurnResult:
     """Say where a run is: what became of it, what it asks, or that it goes on. Nothing is waited for."""
     handle, record = standing.handle, standing.record
-    if handle is None or record is None:
-        raise AssertionError("only a run that is there can be told of")
-    pending = asked_by(turn, record)
+    pending = question_behind(turn, record)
     if record.ended:
         return await settle(turn, pending, await handle.wait())
     if asked := await handle.questions():
@@ -256,12 +320,10 @@ async def tell(turn: Turn, standing: Standing) -> AgentTurnResult:
 async def attach(turn: Turn, standing: Standing) -> AgentTurnResult:
     """Go on with a run that this conversation had started, here or in a process that is gone."""
     handle, record = standing.handle, standing.record
-    if handle is None or record is None:
-        raise AssertionError("only a run that is there can be gone on with")
     held = turn.parts.held.get(record.id, {})
     if record.ended or standing.lacks(held):
         return await tell(turn, standing)
     missing = record.request.get("missing", ())
     with suppress(RunEnded):  # which is a moment ago
         await handle.resume({name: held[name] for name in missing} or None)
-    return await _follow(turn, asked_by(turn, record), handle)
+    return await _follow(turn, question_behind(turn, record), handle)

@@ -1,7 +1,9 @@
 """What is open in a session: plain values, stored as JSON between two turns."""
 
+from datetime import datetime
 from typing import Any, Literal
 
+from langchain_core.utils.uuid import uuid7
 from pydantic import BaseModel, ConfigDict, Field
 
 from planner.context import RequestIdentity
@@ -9,6 +11,9 @@ from planner.plan import CandidatePlan
 
 VERSION = 1
 """Of the stored form; changing it needs a migration in `stored.py`."""
+
+MAX_RUNNING = 20
+"""Runs of a session that are kept track of; of more, the oldest are forgotten, and are found by their ids."""
 
 QuestionKind = Literal["inputs", "plan", "confirm", "run"]
 """Values that a plan lacks; whether to run a plan; whether to do a quick action; what a run asks a person."""
@@ -19,6 +24,12 @@ class PendingQuestion(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    id: str = Field(default_factory=lambda: str(uuid7()))
+    """Of the question, new whenever something else is asked: an answer belongs to the one that its user saw."""
+    asked_at: datetime | None = None
+    """UTC; when it was first put."""
+    shown: str = ""
+    """A digest of the plan as it was shown, see `plan_digest`; empty when no plan was."""
     kind: QuestionKind
     text: str
     """The question, as it was put."""
@@ -51,7 +62,11 @@ class Artifact(BaseModel):
 
 
 class SessionState(BaseModel):
-    """What the next turn has to know; `last_flow_ids` is aethergraph's."""
+    """What the next turn has to know; `last_flow_ids` is aethergraph's.
+
+    A server keeps it, or opens it for each message; it never takes one from a client, who could write any identity and
+    roles into it.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -61,14 +76,13 @@ class SessionState(BaseModel):
     identity: RequestIdentity = Field(default_factory=RequestIdentity)
     """Whose session it is: set by whoever opens it, never read from what is stored."""
     pending: PendingQuestion | None = None
-    running: str | None = None
-    """The run that was started last and whose end nobody has been told."""
+    running: list[str] = Field(default_factory=list[str], max_length=MAX_RUNNING)
+    """Runs whose end nobody has been told, the oldest first."""
     artifacts: list[Artifact] = Field(default_factory=list[Artifact])
     """Newest last."""
     values: dict[str, Any] = Field(default_factory=dict[str, Any])
     """Outputs of earlier runs by name, which a plan may bind; plain, small, and no secrets."""
-    messages: int = Field(default=0, ge=0)
-    """How many messages there have been."""
     summary: str = ""
-    """Of the first `summarised` messages; the messages themselves stay in storage."""
-    summarised: int = Field(default=0, ge=0)
+    """Of the messages up to `summarised_until`; the messages themselves stay in storage."""
+    summarised_until: str = ""
+    """`created_at` of the last message that is no longer shown as it was said."""

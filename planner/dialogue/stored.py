@@ -10,7 +10,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from planner.catalog import to_plain
 from planner.catalog.values import describe
 from planner.context import RequestIdentity
-from planner.dialogue.state import VERSION, SessionState
+from planner.dialogue.state import MAX_RUNNING, VERSION, SessionState
 from planner.drafting.confidential import has_secret, is_secret_name
 from planner.drafting.language_model import encodable
 from planner.errors import UnstorableOutput
@@ -18,7 +18,9 @@ from planner.plan import CandidatePlan
 from storage.errors import CorruptRecord, NewerRecord
 
 MAX_BYTES = 256_000
-"""Of a state; a turn writes all of it."""
+"""Of what a state remembers."""
+MAX_QUESTION = 1_000_000
+"""Bytes of a state with the question that is open, which is never cut: what is larger belongs into a file."""
 SHORT = 4_000
 """Characters of a text that is searched for a secret; a longer one is a document, whatever stands in it."""
 
@@ -33,13 +35,18 @@ def to_stored(state: SessionState) -> dict[str, Any]:
     Inputs that are secret or no plain data are left out of the question that is open, so that they are asked again.
 
     Raises:
-        UnstorableOutput: that question holds what cannot be stored.
+        UnstorableOutput: that question holds what cannot be stored, or is too large.
     """
     fields = _fields(state)
     size = len(_text(fields))
     if size > MAX_BYTES:
-        _trim(state, size)
+        size = _trim(state, size)
         fields = _fields(state)
+    if size > MAX_QUESTION:
+        raise UnstorableOutput(
+            f"the plan with its values has about {size:,} bytes, and {MAX_QUESTION:,} are kept with a session; "
+            "give what is large as a file or a reference"
+        )
     return {"version": VERSION, **fields}
 
 
@@ -51,11 +58,11 @@ def from_stored(session_id: str, identity: RequestIdentity, stored: object) -> S
         CorruptRecord: it is none, or was changed; the message names the session.
     """
     key = f"state of session {session_id}"
-    if not isinstance(stored, dict) or "version" not in stored:
+    if not isinstance(stored, Mapping) or "version" not in stored:
         raise CorruptRecord(
             key, "something else than a dialogue stored a context under this id; talk under another session id"
         )
-    fields = dict(cast("dict[str, Any]", stored))
+    fields = dict(cast("Mapping[str, Any]", stored))
     version = fields.pop("version")
     if type(version) is int and version > VERSION:
         raise NewerRecord(key, version)
@@ -69,6 +76,38 @@ def from_stored(session_id: str, identity: RequestIdentity, stored: object) -> S
         raise CorruptRecord(key, describe(error)) from None  # the cause would show values
     except (TypeError, ValueError, RecursionError) as error:
         raise CorruptRecord(key, f"it is no JSON ({type(error).__name__})") from error
+
+
+def merged(base: Mapping[str, Any], mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is to be stored after two turns changed `base`, each without knowing of the other.
+
+    Each field is of whoever changed it, and mine where both did; of runs, artifacts and values this goes for each. A
+    question that was answered is not opened again by whoever only repeats it.
+    """
+    found = {name: theirs[name] if mine[name] == base.get(name) else mine[name] for name in mine}
+    found["pending"] = _pending(base.get("pending"), mine["pending"], theirs["pending"])
+    for name, most in (("running", MAX_RUNNING), ("artifacts", 0)):
+        before: list[Any] = base.get(name, [])
+        others = [one for one in theirs[name] if one in mine[name] or one not in before]
+        found[name] = [*others, *(one for one in mine[name] if one not in others and one not in before)][-most:]
+    values: dict[str, Any] = base.get("values", {})
+    changed = {name: value for name, value in mine["values"].items() if name not in values or values[name] != value}
+    found["values"] = {**theirs["values"], **changed}
+    return found
+
+
+def _pending(base: Any, mine: Any, theirs: Any) -> Any:
+    known, put, other = (None if one is None else one["id"] for one in (base, mine, theirs))
+    if put == known:
+        return mine if other == known else theirs
+    return theirs if put is None and other not in (None, known) else mine
+
+
+def take_over(state: SessionState, fields: Mapping[str, Any]) -> None:
+    """Give `state` what `to_stored` or `merged` returned."""
+    read = from_stored(state.session_id, state.identity, fields)
+    for name in FIELDS:
+        setattr(state, name, getattr(read, name))
 
 
 def as_json(value: object) -> Any:
@@ -116,12 +155,13 @@ def _fields(state: SessionState) -> dict[str, Any]:
     return clean
 
 
-def _trim(state: SessionState, size: int) -> None:
+def _trim(state: SessionState, size: int) -> int:
     while size > MAX_BYTES and state.values:
         name = next(iter(state.values))
         size -= len(_text(_shown({name: state.values.pop(name)})))
     while size > MAX_BYTES and state.artifacts:
         size -= len(_text(state.artifacts.pop(0).model_dump()))
+    return size
 
 
 def _read(fields: dict[str, Any]) -> SessionState:

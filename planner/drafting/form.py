@@ -31,6 +31,9 @@ KINDS = {
     "string": "text", "integer": "whole number", "number": "number", "boolean": "yes or no", "array": "list",
     "object": "JSON object", "null": "nothing",
 }  # fmt: skip
+COUNTED = ("whole", "number", "list", "JSON", "date", "time", "e-mail", "web", "UUID", "duration", "secret")
+"""First words of kinds that are said with an article."""
+
 FORMATS = {
     "date": "date, like 2026-11-20", "date-time": "date and time, like 2026-11-20T18:30",
     "time": "time, like 18:30", "email": "e-mail address", "uri": "web address", "uuid": "UUID",
@@ -87,6 +90,24 @@ def question_text(form: Mapping[str, Any]) -> str:
     if len(asked) <= IN_A_SENTENCE and len(sentence) <= 2 * SHOWN_CHARS:
         return sentence
     return "To go on I need:\n" + "\n".join(f"- {line}" for line in asked)
+
+
+def kind_text(schema: JsonSchema) -> str:
+    """Say what a value has to be, as in "that is not …": `a whole number`, `text`, `one of left, right`."""
+    node = at_path(schema, ()) or {}
+    kind = _kind({word: part for word, part in node.items() if word != "writeOnly"}) or "what is asked for"
+    first = kind.partition(" ")[0].rstrip(",")
+    if first not in COUNTED:
+        return kind
+    return f"an {kind}" if first[0] in "aeo" else f"a {kind}"
+
+
+def unfillable(form: Mapping[str, Any]) -> dict[str, str]:
+    """Return the keys for which no value fits everywhere, each with what it would have to be at once."""
+    definitions: Any = form.get("$defs", {})
+    properties = cast("Mapping[str, JsonSchema]", form.get("properties", {}))
+    nodes = {key: {**node, "$defs": definitions} for key, node in properties.items()}
+    return {key: _kind(node) for key, node in nodes.items() if _types(node) == set()}
 
 
 def asks_for_a_secret(form: Any) -> bool:
@@ -303,6 +324,36 @@ def _inner_kind(inner: Any, schema: JsonSchema, depth: int) -> str:
     if not isinstance(inner, dict) or depth >= MAX_DEPTH:
         return ""
     return _kind({**cast("JsonSchema", inner), "$defs": schema.get("$defs", {})}, depth + 1)
+
+
+def _types(schema: JsonSchema, depth: int = 0) -> set[str]:
+    """Return the JSON types that values of a schema may have, as far as it is not too deep; every one in `{}`."""
+    node = at_path(schema, ()) or {}
+    found: set[str] = set(KINDS)
+    if depth >= MAX_DEPTH:
+        return found
+    match node.get("type"):
+        case "number":
+            found = {"number", "integer"}
+        case str(kind):
+            found = {kind}
+        case [*kinds]:
+            found = {str(kind) for kind in kinds}.union(["integer"] if "number" in kinds else [])
+        case _:
+            pass
+    parts = {
+        word: [
+            _types({**cast("JsonSchema", part), "$defs": schema.get("$defs", {})}, depth + 1)
+            for part in cast("list[Any]", node.get(word, ()))
+            if isinstance(part, dict)
+        ]
+        for word in ("allOf", "anyOf", "oneOf")
+    }
+    for part in parts["allOf"]:
+        found &= part
+    for several in (parts["anyOf"], parts["oneOf"]):
+        found &= set[str]().union(*several) if several else found
+    return found
 
 
 def _user_list(value: Any) -> str | None:

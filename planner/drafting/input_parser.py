@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from planner.catalog import ActionCatalog, Slot, as_slot
-from planner.drafting.form import bound_slots
+from planner.drafting.form import bound_slots, kind_text
 from planner.drafting.language_model import LanguageModel, Message, Usage
 from planner.drafting.prompts import DATA_RULE, data
 from planner.drafting.signatures import slot_type
@@ -219,7 +219,7 @@ def _misfits(value: Any, slots: Sequence[Slot]) -> str:
             return f"cannot be checked: {error}"
         if fault is not None:
             place = "".join(f"[{part!r}]" for part in fault.instance_path)
-            return f"the value{place} is not {slot_type(slot)}"
+            return f"its part {place} does not fit" if place else f"the value is not {kind_text(slot.schema)}"
     return ""
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -16,6 +16,9 @@ ChangeKind = Literal["added", "removed", "changed"]
 
 SHOWN_CHARS = 80
 """Of a value; a longer one is cut."""
+
+BEFORE = 30
+"""Characters that are shown before the first difference of two long texts."""
 
 COMPARISONS = {
     "eq": "is", "ne": "is not", "lt": "is less than", "le": "is at most", "gt": "is more than", "ge": "is at least",
@@ -31,12 +34,26 @@ class Change:
     step_id: str
     """As the later plan calls it; of a removed step, as the earlier one did. Empty for the plan's goal and outputs."""
     field: str = ""
-    """`inputs.NAME`, `outputs.NAME`, or a field of the step; empty when it is the whole step."""
+    """`inputs.NAME`, `outputs.NAME`, or a field of the step; empty when it is the whole step.
+
+    Without a step, `inputs.NAME` is what a user gives to the plan.
+    """
     before: Any = None
     """`MISSING` where there was nothing; of a whole step, the step."""
     after: Any = None
 
     def __str__(self) -> str:
+        return self.told()
+
+    def told(
+        self, show: Callable[[str, Any], str] | None = None, redacted: Callable[[str], str] = lambda text: text
+    ) -> str:
+        """Return the sentence, for somebody who may not see everything.
+
+        Args:
+            show: Writes a value that has this name; as JSON, by default.
+            redacted: Takes secrets out of a text.
+        """
         match self.kind, self.before, self.after:
             case "added", _, PlanStep() as step:
                 return f"added {step.id} ({_action(step)})"
@@ -46,28 +63,36 @@ class Change:
                 pass
         if self.field == "id":
             return f"{self.before} is now called {self.step_id}"
-        said = self._sentence()
+        was, now = self.before, self.after
+        if isinstance(was, str) and isinstance(now, str):
+            was, now = _apart(redacted(was), redacted(now))
+        said = self._sentence(was, now, show or (lambda _, value: _json(value)))
         return f"{self.step_id}: {said}" if self.step_id else said
 
-    def _sentence(self) -> str:
-        was, now = self.before, self.after
+    def _sentence(self, was: Any, now: Any, show: Callable[[str, Any], str]) -> str:
+        name = self.field.removeprefix("inputs.").removeprefix("outputs.")
+        is_given = not self.step_id and self.field.startswith("inputs.")  # by a user, and so it stands for itself
+
+        def value(value: Any) -> str:
+            return show(name, value) if is_given else _bound(value, lambda plain: show(name, plain))
+
         match self.field:
             case "for_each":
-                return "now runs once" if now is MISSING else f"now runs once for each of {_show(now)}"
+                return "now runs once" if now is MISSING else f"now runs once for each of {value(now)}"
             case "when":
-                return "now always runs" if now is MISSING else f"now runs only if {_show_condition(now)}"
+                return "now always runs" if now is MISSING else f"now runs only if {_condition(now, value)}"
             case "after":
                 return f"now waits for {_show_after(now)} (before: {_show_after(was)})"
             case "optional":
                 return "may now fail without stopping the rest" if now else "now stops the plan when it fails"
             case "action":
                 return f"action is now {now} (was {was})"
+            case "goal":
+                called = "the goal"
             case field:
-                name = field.removeprefix("inputs.")
-                name = f"the result {name.removeprefix('outputs.')}" if name.startswith("outputs.") else name
-                name = "the goal" if field == "goal" else name
-        before = "not set before" if was is MISSING else f"was {_show(was)}"
-        return f"{name} is no longer set ({before})" if now is MISSING else f"{name} is now {_show(now)} ({before})"
+                called = f"the result {name}" if field.startswith("outputs.") else name
+        before = "not set before" if was is MISSING else f"was {value(was)}"
+        return f"{called} is no longer set ({before})" if now is MISSING else f"{called} is now {value(now)} ({before})"
 
 
 def difference(before: CandidatePlan, after: CandidatePlan) -> list[Change]:
@@ -90,7 +115,7 @@ def difference(before: CandidatePlan, after: CandidatePlan) -> list[Change]:
             continue
         if old.id != step.id:
             changes.append(Change(kind="changed", step_id=step.id, field="id", before=old.id, after=step.id))
-        changes += _changes(step.id, _fields(old, names), _fields(step, {}))
+        changes += _changes(step.id, _fields(old, names) | _version(old, step), _fields(step, {}) | _version(step, old))
     return [*changes, *_changes("", _whole(before, names), _whole(after, {}))]
 
 
@@ -152,6 +177,12 @@ def _action(step: PlanStep) -> str:
     return step.action or (step.action_ref or "").partition(":")[2].partition("@")[0] or "nothing"
 
 
+def _version(step: PlanStep, other: PlanStep) -> dict[str, Any]:
+    """Return the reference of a step's action where the other step refers to another action of that name."""
+    refs = (step.action_ref, other.action_ref)
+    return {"action": step.action_ref} if all(refs) and refs[0] != refs[1] and _same_action(step, other) else {}
+
+
 def _same_action(step: PlanStep, other: PlanStep) -> bool:
     return _action(step) == _action(other)
 
@@ -188,22 +219,34 @@ def _moved(reference: Reference, names: Mapping[str, str]) -> Reference:
     return Reference(names.get(reference.root, reference.root), reference.path)
 
 
-def _show(value: Any) -> str:
-    """Write a value as people read it: a binding without its marks, all else as JSON."""
-    if isinstance(value, str):
-        try:
-            parsed = parse_text(value)
-        except InvalidReference:
-            parsed = value
-        if isinstance(parsed, Reference):
-            return str(parsed)[2:-1]
+def _apart(was: str, now: str) -> tuple[str, str]:
+    """Leave out the beginning that two texts share, where they would be cut before they differ."""
+    pairs = enumerate(zip(was, now, strict=False))
+    shared = next((at for at, (one, other) in pairs if one != other), min(len(was), len(now)))
+    if shared < SHOWN_CHARS // 2:
+        return was, now
+    return f"…{was[shared - BEFORE :]}", f"…{now[shared - BEFORE :]}"
+
+
+def _bound(value: Any, show: Callable[[Any], str]) -> str:
+    """Write what stands in a plan: a binding without its marks, and a text that is none without its escapes."""
+    try:
+        parsed = parse_text(value) if isinstance(value, str) else value
+    except InvalidReference:
+        return show(value)
+    return (
+        str(parsed)[2:-1] if isinstance(parsed, Reference) else show(value if isinstance(parsed, Template) else parsed)
+    )
+
+
+def _json(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= SHOWN_CHARS else f"{text[: SHOWN_CHARS - 1]}…"
 
 
-def _show_condition(condition: Condition) -> str:
+def _condition(condition: Condition, write: Callable[[Any], str]) -> str:
     alone = condition.op in ("exists", "truthy")
-    return " ".join([_show(condition.ref), COMPARISONS[condition.op], *([] if alone else [_show(condition.value)])])
+    return " ".join([write(condition.ref), COMPARISONS[condition.op], *([] if alone else [write(condition.value)])])
 
 
 def _show_after(after: Any) -> str:

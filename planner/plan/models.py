@@ -155,6 +155,12 @@ class CandidatePlan(PlanValue):
         text = json.dumps(self.to_dict(), sort_keys=True, default=repr, ensure_ascii=False)
         return f"plan-{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> "CandidatePlan":
+        """Copy the plan; one that was changed has another id."""
+        copy = super().model_copy(update=update, deep=deep)
+        vars(copy).pop("id", None)  # else the copy would keep the one that was worked out before
+        return copy
+
     def step(self, step_id: str) -> PlanStep | None:
         """Return the step with this id."""
         return next((step for step in self.steps if step.id == step_id), None)

@@ -1,14 +1,24 @@
 """`goalgraph chat`: over lines of a pipe, inside the process; at a terminal: test_chat_terminal.py."""
 
+import asyncio
 import json
 
 import pytest
 
 from tests.cli.test_terminal import EVIL, dangerous
 from tests.support.command_line import CommandLine
-from tests.support.talking import Talk
+from tests.support.openai_server import serve, text
+from tests.support.talking import A_GOAL, WEATHER, Talk
 
 FORECAST = "forecast the weather of a city"
+OTHER = """
+from goalgraph import action
+
+@action
+def wash_car(car: str) -> str:
+    \"\"\"Wash a car.\"\"\"
+    return car
+"""
 
 
 @pytest.fixture
@@ -96,11 +106,46 @@ def test_commands_tell_runs_actions_and_skills(talk: Talk) -> None:
 
 def test_cancel_asks_before_it_stops_a_run(talk: Talk) -> None:
     talk.lines("send a letter", "hello", "yes")
+    ((run_id, _),) = runs(talk).items()
 
     asked, done = talk.lines("/cancel", "yes")
 
-    assert (asked["question"]["kind"], "It is cancelled: send a letter" in done["message"]) == ("confirm", True)
-    assert [run["status"] for run in talk.command.json("runs", "ls")] == ["cancelled"]
+    assert (asked["question"]["kind"], "It is cancelled: “send a letter”" in done["message"]) == ("confirm", True)
+    assert f"Stop “send a letter” (run {run_id})?" in asked["message"]
+    assert runs(talk) == {run_id: "cancelled"}
+
+
+def test_cancel_stops_the_one_run_that_was_named_in_its_question(talk: Talk) -> None:
+    """Ids that were made on one day begin alike."""
+    talk.lines("send a letter", "hello", "yes", options=("--session", "one"))
+    talk.lines("send a letter", "hello", "yes", options=("--session", "two"))
+    first, second = runs(talk)
+
+    unclear, one, _ = talk.lines("/cancel 0", f"/cancel {first}", "no", options=("--session", "two"))
+
+    assert (unclear["question"]["kind"], "Which one?" in unclear["message"]) == ("run", True)
+    assert (first in unclear["message"], second in unclear["message"]) == (True, True)
+    assert (first in one["message"], second in one["question"]["text"]) == (True, False)
+    assert set(runs(talk).values()) == {"waiting"}
+
+    asked, stopped = talk.lines(f"/cancel {first}", "yes", options=("--session", "one"))
+
+    assert f"(run {first})?" in asked["message"]
+    assert f"It is cancelled: “send a letter” (run {first})" in stopped["message"]
+    assert runs(talk) == {first: "cancelled", second: "waiting"}
+
+
+def test_where_nothing_runs_cancel_says_so_without_asking(talk: Talk) -> None:
+    bare, named = talk.lines("/cancel", "/cancel 0198")
+
+    assert bare["question"] is named["question"] is None
+    assert "No run of this conversation goes on" in bare["message"]
+    assert "No run whose id begins with 0198 goes on" in named["message"]
+
+
+def runs(talk: Talk) -> dict[str, str]:
+    """Where each run is."""
+    return {run["id"]: run["status"] for run in talk.command.json("runs", "ls")}
 
 
 def test_what_a_run_asks_is_answered_in_the_conversation(talk: Talk) -> None:
@@ -147,8 +192,66 @@ def test_nothing_that_is_said_reaches_the_terminal(talk: Talk) -> None:
     assert [json.loads(line)["ok"] for line in told.stdout.splitlines()] == [True] * 5
 
 
-def test_quit_ends_it(talk: Talk) -> None:
-    assert talk.lines("/quit", FORECAST) == []
+@pytest.mark.parametrize("said", ["/quit", "/quit now", "/EXIT"])
+def test_quit_ends_it(talk: Talk, said: str) -> None:
+    assert talk.lines(said, FORECAST) == []
+
+
+def test_help_lists_the_commands_of_a_chat(talk: Talk) -> None:
+    told, alone, said = talk.lines("/help", "/say", "/say /history")
+
+    for command in ("/plan", "/drop", "/yes", "/no", "/help", "/cancel", "/say", "/quit"):
+        assert command in told["message"]
+    assert "/say the second one" in alone["message"]
+    assert "user: /help" in said["message"]
+
+
+def test_a_plan_is_told_in_words_with_its_values(talk: Talk) -> None:
+    shown = talk.command("chat", "-c", talk.catalog, stdin=f"{FORECAST}\nOslo\n").stderr
+
+    asked, _, told = shown.partition("To go on I need: city")
+    assert "1. Forecast the weather of a city" in asked
+    assert told.count("1. Forecast the weather of a city") == 1
+    assert "Oslo" in told
+    assert "${" not in shown
+
+
+def test_new_begins_a_conversation_and_list_names_those_of_the_user(talk: Talk) -> None:
+    talk.lines(FORECAST)
+    begun = talk.command("chat", "-c", talk.catalog, "--new", stdin="/history\n").stderr
+    talk.lines("/history", options=("--user", "eve"))
+
+    listed = talk.command.json("chat", "--list")
+
+    new = listed[0]["session"]
+    assert f"--session {new}" in begun
+    assert FORECAST not in begun
+    assert [(one["session"], "To go on I need: city" in one["said"]) for one in listed] == [
+        (new, False),
+        ("chat", True),
+    ]
+    assert [one["session"] for one in talk.command.json("chat", "--list", "--user", "eve")] == ["chat-local-eve"]
+    assert new in talk.command("chat", "--list").stderr
+    assert talk.lines("/history", options=("--new", "--session", "x"), code=2) == []
+
+
+def test_where_there_are_no_conversations_it_is_said(talk: Talk) -> None:
+    done = talk.command("chat", "--list")
+
+    assert (done.exit_code, "no conversations of local here" in done.stderr) == (0, True)
+    assert not (talk.folder / ".goalgraph").exists()
+
+
+def test_a_plan_survives_a_chat_over_another_catalog(talk: Talk) -> None:
+    """A typing error in --catalog is no reason to lose it."""
+    talk.lines(FORECAST, "Oslo")
+    done = talk.command("chat", "-c", talk.command.file("b.py", OTHER), "--json", stdin="yes\n")
+    (elsewhere,) = [json.loads(line) for line in done.stdout.splitlines()]
+    (ran,) = talk.lines("yes")
+
+    assert "does not have: forecast_weather" in elsewhere["message"]
+    assert (elsewhere["execution"], elsewhere["question"]["kind"]) == (None, "plan")
+    assert ran["execution"]["outputs"] == {"result": "rain in Oslo"}
 
 
 def test_a_secret_from_a_pipe_is_stored_nowhere(talk: Talk) -> None:
@@ -159,6 +262,27 @@ def test_a_secret_from_a_pipe_is_stored_nowhere(talk: Talk) -> None:
     assert ran["execution"]["outputs"] == {"result": f"opened for ann with {len(secret)} letters"}
     assert secret not in json.dumps([asked, shown, ran])
     assert holding(talk, secret) == []
+
+
+async def test_with_a_model_a_plan_that_only_reads_need_not_be_shown(talk: Talk) -> None:
+    async with serve() as server:
+        server.replies.extend([text(A_GOAL), text(WEATHER), text({"airport": "SEA"})])
+        options = ("--review", "effects", "--model", "m", "--base-url", server.url)
+        goal = "What is the weather where I land?"
+        asked, ran = await asyncio.to_thread(talk.lines, goal, "in Seattle, I think", options=options)
+
+    assert asked["question"]["kind"] == "inputs"
+    assert (asked["usage"]["calls"], ran["usage"]["calls"]) == (2, 1)
+    assert ran["execution"]["outputs"] == {"answer": "rain in Seattle"}
+
+
+def test_a_model_that_cannot_be_reached_is_said_and_the_conversation_goes_on(talk: Talk) -> None:
+    options = ("--model", "m", "--base-url", "http://127.0.0.1:1/v1")
+
+    away, after = talk.lines("/plan forecast the weather", "/actions city", options=options)
+
+    assert "The language model does not answer" in away["message"]
+    assert "find_city" in after["message"]
 
 
 def holding(talk: Talk, secret: str) -> list[str]:

@@ -71,6 +71,8 @@ def test_roles_and_flows_are_those_of_whoever_asks(command: CommandLine, many: s
     stranger = command.json(*goal, "--flow", "mail")
     agent = command.json(*goal, "--role", "agent", "--flow", "charts", "--flow", "mail")
 
+    assert stranger["unknown_flows"] == agent["unknown_flows"] == ["mail"]
+    assert "no action is of the flow mail; there is: charts" in command(*goal, "--flow", "mail").stderr
     left = {one["name"]: one["reason"] for one in stranger["left_out"]}
     assert left["book_flight"] == "needs one of the roles: agent"
     assert left["plot_flight"] == "belongs to the flow charts"
@@ -85,6 +87,14 @@ def test_a_goal_that_nothing_is_about_is_no_error(command: CommandLine, many: st
     assert result.exit_code == Exit.OK
     for said in ("refused: no action", "no action has: zzz, qqq", "61 of 62 actions", "asks it once"):
         assert said in result.stderr
+
+
+def test_what_a_draft_would_do_is_said_where_the_search_alone_finds_nothing(command: CommandLine) -> None:
+    said = command("catalog", "explain", "zzz qqq", "-c", command.catalog).stderr
+
+    assert "✗" not in said
+    assert "a search finds nothing, but a draft does not search here" in said
+    assert "a draft is offered all 3 of them (up to 50 are offered without a search)" in said
 
 
 @pytest.mark.parametrize("goal", ["violin \x1b[31m\x07", "violin \u202e\x9b2J", "violin \udc9b"])

@@ -108,17 +108,25 @@ def test_a_section_and_a_file_are_given_when_asked(command: CommandLine, folder:
     assert command.json("skills", "show", "travel", "--section", "body")["text"] == "Find the city first."
 
 
+def test_a_section_is_found_by_its_heading(command: CommandLine, folder: Path) -> None:
+    (folder / "travel" / "SKILL.md").write_text(f"{TRAVEL}\n## Quick Start\n\nGo.\n")
+
+    assert command("skills", "show", "travel", "--section", "Quick Start").stdout == "Go.\n"
+    assert command.json("skills", "show", "travel", "--section", " Quick start")["section"] == "quick_start"
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
         (("travl",), "closest: travel"),
+        (("zzzzz",), "--skills DIR names another folder"),
         (("travel", "--section", "bodi"), "it has body, planning.examples"),
         (("travel", "--file", "../broken/SKILL.md"), "is not in the folder of the skill"),
         (("travel", "--file", "/etc/passwd"), "is not in the folder of the skill"),
         (("travel", "--section", "body", "--file", "x"), "give one of them"),
         (("travel", "--skills", "nowhere"), "no folder of skills at nowhere"),
     ],
-    ids=["id", "section", "above", "absolute", "both", "folder"],
+    ids=["id", "other id", "section", "above", "absolute", "both", "folder"],
 )
 def test_what_is_not_there_is_wrong_usage(
     command: CommandLine, folder: Path, asked: tuple[str, ...], said: str
@@ -137,6 +145,19 @@ def test_check_fails_on_errors_and_names_the_line(command: CommandLine, folder: 
     assert "nothing is wrong" in good.stderr
     told = json.loads(command("skills", "check", "--json").stdout)
     assert (told["ok"], [one["severity"] for one in told["problems"]]) == (False, ["error"])
+
+
+def test_check_follows_links_only_in_trusted_folders(
+    command: CommandLine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "broken" / "SKILL.md").unlink()
+    (folder / "broken" / "SKILL.md").symlink_to(command.file("other.md", TRAVEL.replace("travel", "broken")))
+
+    assert "it is a link" in command("skills", "check").stderr
+    assert command("skills", "check").exit_code == 1
+    monkeypatch.setenv("GOALGRAPH_TRUSTED_SKILLS", str(folder))
+    monkeypatch.setenv("GOALGRAPH_SKILLS", "")
+    assert command("skills", "check").exit_code == 0
 
 
 def test_check_holds_worked_examples_against_a_catalog(

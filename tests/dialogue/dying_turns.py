@@ -5,12 +5,25 @@ Started by test_turn_faults.py with a folder, as the lives of tests/runs are.
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from goalgraph import ActionCatalog, ActionContext, AgentOrchestrator, ScriptedModel, action, open_planner
+from goalgraph import (
+    ActionCatalog,
+    ActionContext,
+    AgentOrchestrator,
+    DialogueMemory,
+    QuickActionContext,
+    QuickActionRegistry,
+    QuickActionSpec,
+    ScriptedModel,
+    SessionState,
+    action,
+    open_planner,
+)
 from planner.runs import RunPolicy
 from tests.runs.life_driver import LEASE, Life, in_process
 from tests.support.eventually import eventually
@@ -27,6 +40,25 @@ THREE = {"steps": [a_step("a"), a_step("b", "a"), a_step("c", "b")]}
 LOCKED = {
     "steps": [a_step("a"), {"id": "k", "action": "unlock", "inputs": {"password": "${user.password}"}, "after": ["a"]}]
 }
+
+
+class MortalMemory(DialogueMemory):
+    """Memory of a process that dies as soon as something is stored."""
+
+    dies = ""
+
+    async def say(self, state: SessionState, role: Any, content: str, metadata: Any = None) -> None:
+        await super().say(state, role, content, metadata)
+        self.reach(f"say {content}")
+
+    async def save(self, state: SessionState, *, since: Any = None) -> dict[str, Any]:
+        stored = await super().save(state, since=since)
+        self.reach(f"save {state.pending.kind if state.pending else None}")
+        return stored
+
+    def reach(self, point: str) -> None:
+        if point == self.dies:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Conversation(Life):
@@ -48,16 +80,33 @@ class Conversation(Life):
             self.note(f"run {ctx.step_id}")
             return "sent"
 
-        return ActionCatalog([step, unlock, send])
+        @action(effect="external", approval=True)
+        async def pay(ctx: ActionContext) -> str:
+            self.note(f"run {ctx.step_id}")
+            return "paid"
 
-    async def talk(self, *messages: str, model: Any = (), catch_up: bool = False) -> dict[str, Any]:
+        return ActionCatalog([step, unlock, send, pay])
+
+    def quick(self) -> QuickActionRegistry:
+        async def wipe(*, context: QuickActionContext) -> str:
+            self.note("wipe")
+            return "wiped"
+
+        spec = QuickActionSpec("wipe", "Wipe the disk.", requires_confirmation=True)
+        return QuickActionRegistry({"wipe": spec}, {"wipe": wipe})
+
+    async def talk(
+        self, *messages: str, model: Any = (), catch_up: bool = False, review: Any = "effects"
+    ) -> dict[str, Any]:
         """Say something to the session, and report what was answered."""
         policy = RunPolicy(lease=LEASE, sweep=0.1, grace=0.2)
         llm = ScriptedModel(model)
         async with open_planner(
             catalog=self.catalog(), data_dir=self.folder / "data", llm=llm, policy=policy
         ) as planner:
-            agent = AgentOrchestrator(planner=planner)
+            memory = MortalMemory(planner.service.sessions, llm=llm)
+            memory.dies = self.dies
+            agent = AgentOrchestrator(planner=planner, memory=memory, quick_actions=self.quick(), review=review)
             state = await agent.open("s")
             told: list[str] = []
             if catch_up:
@@ -65,7 +114,7 @@ class Conversation(Life):
                 async def ended() -> bool:
                     turn = await agent.catch_up(state)
                     told.append(turn.message_to_user or "" if turn else "")
-                    return state.running is None
+                    return not state.running
 
                 await eventually(ended, "the end of the run")
             for message in messages:
@@ -112,8 +161,32 @@ def unsure(folder: Path) -> dict[str, Any]:
     return {"died": died, "then": in_process(lambda: Conversation(folder).talk("yes", "maybe", "retry"), folder)[1]}
 
 
+def answered(folder: Path) -> dict[str, Any]:
+    """A process that dies when it has stored the answer, and not yet that the run is told of."""
+    say, plan = "send it to them, please", {"steps": [{"id": "x", "action": "send"}]}
+    first = Conversation(folder, "say Done: sent")
+    died = in_process(lambda: first.talk(say, model=[GOAL, plan], review="never"), folder)[0]
+    then = in_process(lambda: Conversation(folder).talk(say, model=[GOAL, plan], review="never"), folder)[1]
+    return {"died": died, "then": then}
+
+
+def asked(folder: Path) -> dict[str, Any]:
+    """A process that dies when it has stored what a run asks, before anybody has seen it."""
+    plan = {"steps": [{"id": "x", "action": "pay"}]}
+    first = Conversation(folder, "save run")
+    died = in_process(lambda: first.talk("pay what I owe to them", "yes", model=[GOAL, plan]), folder)[0]
+    again = in_process(lambda: Conversation(folder).talk("yes"), folder)[1]
+    return {"died": died, "again": again, "then": in_process(lambda: Conversation(folder).talk("yes"), folder)[1]}
+
+
+def quick(folder: Path) -> dict[str, Any]:
+    """A process that dies in a quick action that was agreed to."""
+    died = in_process(lambda: Conversation(folder, "wipe").talk("/wipe", "yes"), folder)[0]
+    return {"died": died, "then": in_process(lambda: Conversation(folder).talk("yes", "yes"), folder)[1]}
+
+
 STORIES: dict[str, Callable[[Path], dict[str, Any]]] = {
-    one.__name__: one for one in (killed, caught_up, secret, unsure)
+    one.__name__: one for one in (killed, caught_up, secret, unsure, answered, asked, quick)
 }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,6 +14,7 @@ from planner.dialogue.compaction import MemoryPolicy
 from planner.dialogue.excerpts import cut, relevant_artifacts
 from planner.dialogue.memory import DialogueMemory
 from planner.dialogue.state import Artifact, PendingQuestion, SessionState
+from planner.dialogue.stored import to_stored
 from planner.errors import PlannerError, SessionNotFound
 from planner.plan import CandidatePlan
 from storage import DualStorage, StorageOptions
@@ -51,7 +53,7 @@ async def test_a_session_is_taken_up_as_it_was_left(storage: StorageFacade) -> N
     await memory.say(state, "user", "Send it to Bob", {"mode": "plan_and_execute"})
     await memory.say(state, "assistant", "To which address?", {"run_id": "r"})
     state.pending = PendingQuestion(kind="inputs", text="To which address?", plan=PLAN, inputs={"n": 1}, run_id="r")
-    state.last_flow_ids, state.running = ["mail"], "r"
+    state.last_flow_ids, state.running = ["mail"], ["r"]
     state.artifacts = [Artifact(run_id="q", goal="count", text="count → n: 3")]
     state.values = {"n": 3, "rows": [{"a": None}]}
     await memory.save(state)
@@ -59,7 +61,7 @@ async def test_a_session_is_taken_up_as_it_was_left(storage: StorageFacade) -> N
     again = await DialogueMemory(storage).open("s", RequestIdentity(user_id="anna", org_id="acme"))
 
     assert state.model_copy(update={"identity": again.identity}) == again
-    assert (2, ()) == (again.messages, again.identity.roles)
+    assert () == again.identity.roles
     history = await memory.history("s")
     assert [("user", "Send it to Bob"), ("assistant", "To which address?")] == [
         (message["role"], message["content"]) for message in history
@@ -344,3 +346,93 @@ async def test_what_a_policy_cannot_be() -> None:
         MemoryPolicy(compact=wrong)
     with pytest.raises(ValueError, match="window_tokens is 0"):
         MemoryPolicy(window_tokens=0)
+
+
+# ------------------------------------------------------------------------------------------------------- several turns
+
+
+async def test_what_two_turns_change_at_once_is_kept(storage: StorageFacade) -> None:
+    """Each began with the same state; of what both changed, the last one's counts."""
+    memory = DialogueMemory(storage)
+    state = await memory.open("s", ANNA)
+    asked = PendingQuestion(kind="plan", text="Shall I?", plan=PLAN, run_id="r0")
+    state.pending, state.running, state.values = asked, ["r0"], {"n": 1, "day": "Monday"}
+    base = await memory.save(state)
+    mine, theirs = await memory.open("s", ANNA), await memory.open("s", ANNA)
+    theirs.pending, theirs.running, theirs.values = None, ["r1"], {"n": 2, "day": "Monday"}
+    theirs.summary = "They met."
+    await memory.save(theirs, since=base)
+    mine.pending = asked.model_copy(update={"asked_at": datetime.now(UTC)})
+    mine.running, mine.values = ["r0", "r2"], {"n": 3, "day": "Monday", "city": "Oslo"}
+    mine.artifacts = [Artifact(run_id="q", goal="g", text="t")]
+    await memory.save(mine, since=base)
+
+    again = await memory.open("s", ANNA)
+    assert mine == again
+    assert (None, ["r1", "r2"], "They met.", 1) == (again.pending, again.running, again.summary, len(again.artifacts))
+    assert {"n": 3, "day": "Monday", "city": "Oslo"} == again.values
+
+
+@pytest.mark.parametrize("mine_first", [True, False], ids=["first", "last"])
+async def test_a_question_that_another_turn_put_is_not_closed_by_one_that_closed_the_question_before_it(
+    memory: DialogueMemory, *, mine_first: bool
+) -> None:
+    state = await memory.open("s", ANNA)
+    state.pending = PendingQuestion(kind="plan", text="Shall I?", plan=PLAN, run_id="r0")
+    base = await memory.save(state)
+    closing, asking = await memory.open("s", ANNA), await memory.open("s", ANNA)
+    closing.pending, asking.pending = None, PendingQuestion(kind="plan", text="Or so?", plan=PLAN, run_id="r1")
+    for one in (closing, asking) if mine_first else (asking, closing):
+        await memory.save(one, since=base)
+
+    pending = (await memory.open("s", ANNA)).pending
+    assert pending is not None
+    assert "Or so?" == pending.text
+
+
+async def test_what_did_not_change_is_not_written(memory: DialogueMemory) -> None:
+    state = await memory.open("s", ANNA)
+    base = to_stored(state)
+    assert base == await memory.save(state, since=base)
+    assert None is await memory.storage.get_task_context("s")
+
+
+async def test_a_question_is_taken_once(storage: StorageFacade) -> None:
+    """By whoever is first, in any process; all are told for what."""
+    memories = [DialogueMemory(storage) for _ in range(8)]
+    state = await memories[0].open("s", ANNA)
+    taken = await asyncio.gather(*(one.claim(state, "q", f"run {n}") for n, one in enumerate(memories)))
+
+    assert 1 == len(set(taken))
+    assert taken[0] == await memories[0].claim(state, "q", "drop")
+    assert "drop" == await memories[0].claim(state, "another", "drop")
+    assert "again" == await memories[0].claim(SessionState(), "q", "again")
+
+
+async def test_what_was_taken_expires_with_its_session() -> None:
+    now = datetime.now(UTC)
+    storage = MemoryStorage(clock=lambda: now)
+    memory = DialogueMemory(storage)
+    await memory.claim(await memory.open("s", ANNA), "q", "drop")
+    now += timedelta(hours=30)
+    assert 1 == await storage.cleanup_expired_sessions()
+
+    assert [] == [owner async for owner in storage.records.owners("context")]
+
+
+async def test_over_a_storage_of_ones_own_a_question_is_taken_once_in_this_process() -> None:
+    class Own:
+        """Delegates; what it has beside the seed's methods is its own."""
+
+        def __init__(self) -> None:
+            self.inner = MemoryStorage()
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "records":
+                raise AttributeError(name)
+            return getattr(self.inner, name)
+
+    own: Any = Own()
+    one, two = DialogueMemory(own), DialogueMemory(own)
+    state = await one.open("s", ANNA)
+    assert ("run r", "run r") == (await one.claim(state, "q", "run r"), await two.claim(state, "q", "drop"))

@@ -1,7 +1,7 @@
 """What is stored of a session has a version, and these snapshots: a change here needs a migration."""
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -46,13 +46,15 @@ STORED: dict[str, Any] = {
         "argument": "",
         "draft": True,
         "plan": PLAN,
+        "id": "q1",
+        "asked_at": "2026-11-20T16:00:00Z",
+        "shown": "d1",
     },
-    "running": "r1",
+    "running": ["r1"],
     "artifacts": [{"run_id": "r0", "goal": "count", "text": "count → n: 3"}],
     "values": {"n": 3, "day": "2026-11-20"},
-    "messages": 12,
     "summary": "Facts: none.",
-    "summarised": 4,
+    "summarised_until": "2026-11-20T16:00:00+00:00",
 }
 STATE = SessionState(
     session_id="s",
@@ -67,13 +69,15 @@ STATE = SessionState(
         inputs={"list": [1, 2]},
         run_id="r2",
         draft=True,
+        id="q1",
+        asked_at=datetime(2026, 11, 20, 16, tzinfo=UTC),
+        shown="d1",
     ),
-    running="r1",
+    running=["r1"],
     artifacts=[Artifact(run_id="r0", goal="count", text="count → n: 3")],
     values={"n": 3, "day": "2026-11-20"},
-    messages=12,
     summary="Facts: none.",
-    summarised=4,
+    summarised_until="2026-11-20T16:00:00+00:00",
 )
 
 
@@ -96,8 +100,8 @@ async def test_a_state_as_it_is_stored() -> None:
 
 def test_an_empty_state_as_it_is_stored() -> None:
     stored = {
-        "version": 1, "last_flow_ids": None, "pending": None, "running": None, "artifacts": [], "values": {},
-        "messages": 0, "summary": "", "summarised": 0,
+        "version": 1, "last_flow_ids": None, "pending": None, "running": [], "artifacts": [], "values": {},
+        "summary": "", "summarised_until": "",
     }  # fmt: skip
 
     assert stored == to_stored(make_state())
@@ -111,8 +115,8 @@ def test_an_empty_state_as_it_is_stored() -> None:
         ({"version": "1"}, "its format '1' is unknown"),
         ({"version": True}, "its format True is unknown"),
         ({"more": 1}, "more: missing, or unknown to format 1"),
-        ({"messages": "12"}, "messages: Input should be a valid integer"),
-        ({"messages": -1}, "messages: Input should be greater than"),
+        ({"summarised_until": 12}, "summarised_until: Input should be a valid string"),
+        ({"running": "r1"}, "running: Input should be a valid array"),
         ({"values": None}, "values: Input should be an object"),
         ({"artifacts": [{"run_id": "r"}]}, "artifacts.0.goal: Field required"),
         ({"artifacts": [{"run_id": "r", "goal": "", "text": "", "x": 1}]}, "artifacts.0.x: Extra inputs"),
@@ -208,3 +212,14 @@ async def test_a_plan_that_cannot_be_stored_is_an_error_that_names_the_place() -
     )
     with pytest.raises(UnstorableOutput, match="the question that is open cannot be stored"):
         await memory.save(state)
+
+
+def test_a_question_that_is_too_large_for_a_session_is_refused() -> None:
+    """What is remembered is dropped before that; the question never is."""
+    state = make_state(values={"big": "y" * 300_000})
+    state.pending = PendingQuestion(kind="inputs", text="?", inputs={f"k{n}": "x" * 180_000 for n in range(8)})
+
+    with pytest.raises(
+        UnstorableOutput, match=r"about 1,440,[0-9]+ bytes, and 1,000,000 are kept with a session; give"
+    ):
+        to_stored(state)

@@ -57,7 +57,7 @@ async def test_what_is_still_missing_is_asked_again_and_what_was_given_is_kept(a
         assert again.question is not None
         assert first.question is not None
         assert (["seats"], first.question.run_id) == (again.question.form["required"], again.question.run_id)
-        assert "- seats: the value is not int" in (again.message_to_user or "")
+        assert "- seats: the value is not a whole number" in (again.message_to_user or "")
         assert {"destination": "Oslo"} == again.question.inputs
         done = await say("3")
 
@@ -69,7 +69,11 @@ async def test_a_message_in_which_nothing_is_found_is_told_so(agency: Agency) ->
         await say("find me a flight somewhere")
         turn = await say("as always")
 
-    assert (turn.message_to_user or "").startswith("I did not find what I asked for in that.\n\nTo go on I need:")
+    told = (
+        "I did not find what I asked for in that. Write destination: …, seats: …; /drop lets go of the plan, "
+        "and /plan GOAL begins something else.\n\nTo go on I need:"
+    )
+    assert (turn.message_to_user or "").startswith(told)
     assert [] == agency.done
 
 
@@ -89,7 +93,7 @@ async def test_a_form_that_was_filled_in_is_checked_field_by_field(agency: Agenc
     async with talking(agency, GOAL, ASK) as say:
         await say("find me a flight somewhere")
         wrong = await say("", {"destination": "Oslo", "seats": "two", "seat": 1})
-        assert "- seats: the value is not int" in (wrong.message_to_user or "")
+        assert "- seats: the value is not a whole number" in (wrong.message_to_user or "")
         assert "- seat: this is not asked for; closest: seats" in (wrong.message_to_user or "")
         none = await say("", ["Oslo"])
         assert "- the values are an object with the fields seats" in (none.message_to_user or "")
@@ -176,7 +180,7 @@ async def test_a_secret_that_this_process_does_not_have_any_more_is_asked_again(
     async with talking(agency, GOAL, LOG_IN, sessions=sessions, review="always") as say:
         await say("log me in over there")
         shown = await say(f"name = joe\npassword = {SECRET}")
-        assert "1. Log in to the booking site (user: joe; password: your password)" in (shown.message_to_user or "")
+        assert '1. Log in to the booking site (user: "joe"; password: your password)' in (shown.message_to_user or "")
     async with talking(agency, sessions=sessions, review="always") as later:
         asked = await later("yes")
         assert asked.question is not None
@@ -194,7 +198,7 @@ async def test_a_secret_that_is_wrong_is_not_repeated(agency: Agency) -> None:
 
     assert turn.question is not None
     assert ["password"] == turn.question.form["required"]
-    assert "password: the value is not str" in (turn.message_to_user or "")
+    assert "password: the value is not text" in (turn.message_to_user or "")
     assert SECRET not in (turn.message_to_user or "")
 
 

@@ -28,7 +28,7 @@ async def test_a_plan_with_effects_is_shown_in_words_and_run_when_it_is_approved
         assert shown.question is not None
         assert ("plan", []) == (shown.question.kind, agency.done)
         text = shown.message_to_user or ""
-        assert "1. Find a flight to a city (destination: Oslo; day: Friday)\n" in text
+        assert '1. Find a flight to a city (destination: "Oslo"; day: "Friday")\n' in text
         assert "2. Book a flight (flight: what step 1 gives) – changes data, can be undone\n" in text
         assert text.endswith("Say yes to run it, no to drop it, or say what to change.")
         done = await say("yes")
@@ -69,7 +69,7 @@ async def test_a_plan_that_was_guessed_from_words_is_always_shown(agency: Agency
     assert turn.question is not None
     assert shown.question is not None
     assert (True, "plan", []) == (turn.question.draft, shown.question.kind, agency.done)
-    assert (shown.message_to_user or "").startswith("This is my guess at a plan:\n1. Cancel a flight (flight: LH-1)")
+    assert (shown.message_to_user or "").startswith('This is my guess at a plan:\n1. Cancel a flight (flight: "LH-1")')
 
 
 async def test_a_change_is_planned_shown_as_a_difference_and_asked_about(agency: Agency) -> None:
@@ -80,7 +80,7 @@ async def test_a_change_is_planned_shown_as_a_difference_and_asked_about(agency:
         assert changed.question is not None
         assert ['find_flight: day is now "Saturday" (was "Friday")'] == list(changed.changes)
         assert 'What changes:\n- find_flight: day is now "Saturday"' in (changed.message_to_user or "")
-        assert "day: Saturday)" in (changed.message_to_user or "")
+        assert 'day: "Saturday")' in (changed.message_to_user or "")
         assert changed.question.run_id != shown.question.run_id
         assert [] == agency.done
         await say("ok")
@@ -96,7 +96,9 @@ async def test_a_change_that_changes_nothing_is_told_so(agency: Agency) -> None:
         turn = await say("make it nicer in some way or other")
 
     assert (turn.message_to_user or "").startswith("That changes nothing in the plan.\n\nThis is the plan:")
-    assert (shown.question, ()) == (turn.question, turn.changes)
+    assert shown.question is not None
+    assert turn.question is not None
+    assert (shown.question.id, ()) == (turn.question.id, turn.changes)
 
 
 async def test_a_change_that_cannot_be_planned_leaves_the_plan_as_it_was(agency: Agency) -> None:
@@ -107,7 +109,9 @@ async def test_a_change_that_cannot_be_planned_leaves_the_plan_as_it_was(agency:
 
     assert "The language model does not answer" in (turn.message_to_user or "")
     assert "The plan is as it was." in (turn.message_to_user or "")
-    assert (shown.question, True) == (turn.question, done.execution is not None)
+    assert shown.question is not None
+    assert turn.question is not None
+    assert (shown.question.id, True) == (turn.question.id, done.execution is not None)
 
 
 async def test_a_change_keeps_the_answers_that_were_given(agency: Agency) -> None:
@@ -133,7 +137,7 @@ async def test_a_value_is_changed_by_writing_it(agency: Agency, *, model: bool) 
         changed = await say("destination = Rome")
         await say("yes")
 
-    assert ["destination is now Rome (was Oslo)"] == list(changed.changes)
+    assert ['destination is now "Rome" (was "Oslo")'] == list(changed.changes)
     assert [f"find Rome any day {2 if model else 1}"] == agency.done
 
 
@@ -143,24 +147,31 @@ async def test_without_a_model_other_changes_are_told_to_be_impossible(agency: A
         await say("Oslo")
         turn = await say("rather something with a train and a boat, please")
 
-    assert "changed by writing key = value. I know: destination." in (turn.message_to_user or "")
+    told = "changed by writing key = value. I know: destination, day, seats. Say no to drop it, or /plan GOAL"
+    assert told in (turn.message_to_user or "")
     assert turn.question is not None
 
 
-async def test_a_plan_whose_actions_are_gone_is_not_run(agency: Agency) -> None:
-    """Between the question and the answer, days may pass."""
-    async with talking(agency, GOAL, BOOK) as say:
-        await say("book the flight LH-1")
-        pending = say.state.pending
-        assert pending is not None
-        assert pending.plan is not None
-        gone = pending.plan.steps[0].model_copy(update={"action": "book_train", "action_ref": None})
-        plan = pending.plan.model_copy(update={"steps": (gone,)})
-        say.state.pending = pending.model_copy(update={"plan": plan})
-        turn = await say("yes")
+async def test_a_plan_whose_actions_are_gone_is_not_run_and_stays_open(agency: Agency) -> None:
+    """Another catalog may be there by mistake only."""
 
-    assert (turn.message_to_user or "").startswith("This plan cannot be run: ")
-    assert ([], None) == (agency.done, say.state.pending)
+    class Empty(Agency):
+        @property
+        def actions(self) -> list[Any]:
+            return [one for one in super().actions if one.__name__ == "find_flight"]
+
+    sessions = MemoryStorage()
+    async with talking(agency, GOAL, BOOK, sessions=sessions) as say:
+        await say("book the flight LH-1")
+    async with talking(Empty(), sessions=sessions) as say:
+        turn = await say("yes")
+    async with talking(agency, sessions=sessions) as say:
+        done = await say("yes")
+
+    assert "The plan needs what the catalog here does not have: book_flight. Nothing was done" in (
+        turn.message_to_user or ""
+    )
+    assert ("Done: booked LH-1", ["book LH-1"]) == (done.message_to_user, agency.done)
 
 
 async def test_a_run_that_is_not_started_leaves_the_plan_to_be_approved_again(
@@ -192,7 +203,7 @@ async def test_a_secret_that_is_changed_in_a_plan_is_shown_to_no_model_and_store
         await say("yes")
         stored = [await sessions.get_task_context("trip"), await sessions.get_conversation_history("trip", 50)]
 
-    assert ["password is now ********** (was **********)"] == list(changed.changes)
+    assert ["password is now ••• (was •••)"] == list(changed.changes)
     assert ["log in joe 14"] == agency.done
     assert "swordfish" not in say.prompts + repr(stored) + repr(say.state)
 
@@ -236,7 +247,7 @@ async def test_a_literal_with_the_name_of_a_secret_is_not_shown(agency: Agency) 
     async with talking(agency, GOAL, plan, review="always") as say:
         turn = await say("log me in over there")
 
-    assert "(user: joe; password: •••)" in (turn.message_to_user or "")
+    assert '(user: "joe"; password: your password)' in (turn.message_to_user or "")
     assert "hunter2" not in (turn.message_to_user or "")
 
 
@@ -255,6 +266,6 @@ async def test_conditions_and_lists_are_shown_in_words(agency: Agency) -> None:
         await say("yes")
 
     text = shown.message_to_user or ""
-    assert '1. Find a flight to a city (destination: that one) – for each of ["Oslo", "Rome"]\n' in text
-    assert "2. Book a flight (flight: x) – only if your budget is more than 9, changes data, can be undone\n" in text
+    assert '1. Find a flight to a city (destination: that one) – 2 times, for each of ["Oslo", "Rome"]\n' in text
+    assert '2. Book a flight (flight: "x") – only if your budget is more than 9, changes data, can be undone\n' in text
     assert {"find Oslo any day 1", "find Rome any day 1", "book x"} == set(agency.done)

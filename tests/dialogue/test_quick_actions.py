@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from planner.dialogue.quick_actions import QuickActionContext, QuickActionRegistry, QuickActionSpec
+from planner.dialogue.quick_actions import Confirmation, QuickActionContext, QuickActionRegistry, QuickActionSpec
 from planner.errors import NotConfirmed, UnknownQuickAction
+from tests.support.conversations import Agency, talking
 
 REPORT = QuickActionSpec("report", "Send the\nreport.")
 WIPE = QuickActionSpec("wipe", "Delete everything.", requires_confirmation=True)
@@ -111,3 +112,30 @@ def test_what_nothing_does_is_refused_when_it_is_added() -> None:
         QuickActionRegistry(handlers={"other": later})
     with pytest.raises(ValueError, match="listed as"):
         QuickActionRegistry({"other": REPORT}, {"other": later})
+
+
+async def test_a_handler_asks_about_what_it_found_and_does_exactly_that() -> None:
+    """What is found by a few letters may be something else a moment later."""
+    there, wiped = ["disk-1"], list[str]()
+
+    async def wipe(*, context: QuickActionContext) -> str | Confirmation:
+        if context.confirmed:
+            wiped.append(context.argument)
+            return f"wiped {context.argument}"
+        found = [name for name in there if name.startswith(context.argument)]
+        return Confirmation(f"Wipe {found[0]}?", found[0]) if found else "There is none."
+
+    registry = QuickActionRegistry({"wipe": QuickActionSpec("wipe", "Wipe a disk.")}, {"wipe": wipe})
+    async with talking(Agency(), model=False, quick_actions=registry) as talk:
+        nothing = await talk("/wipe x")
+        asked = await talk("/wipe d")
+        there.insert(0, "disk-0")
+        await talk("no")
+        await talk("/wipe disk-1")
+        done = await talk("yes")
+
+    assert (nothing.question, nothing.message_to_user) == (None, "There is none.")
+    assert asked.question is not None
+    assert (asked.question.kind, asked.question.argument) == ("confirm", "disk-1")
+    assert (asked.message_to_user or "").startswith("Wipe disk-1?\n")
+    assert (wiped, done.message_to_user) == (["disk-1"], "wiped disk-1")

@@ -39,7 +39,10 @@ async def test_an_approval_is_asked_and_given(agency: Agency) -> None:
     assert asked.question is not None
     assert asked.execution is not None
     assert ("run", "waiting") == (asked.question.kind, asked.execution.status)
-    assert 'May pay run?\n{"amount": 12}\nSay yes or no.' == asked.message_to_user
+    assert (
+        "Pay an amount (amount: 12) – acts outside, cannot be undone\nMay I do this? Say yes or no."
+        == asked.message_to_user
+    )
     assert "I cannot take that: an approval is True, False, or" in (unclear.message_to_user or "")
     assert done.execution is not None
     assert ("Done: paid 12", ["pay 12"]) == (done.message_to_user, agency.done)
@@ -54,8 +57,8 @@ async def test_an_approval_is_refused(agency: Agency, reply: Any) -> None:
         await say("pay the twelve that I owe")
         turn = await say(reply) if isinstance(reply, str) else await say("", reply)
 
-    assert "'pay' (Pay an amount) failed with ApprovalRefused" in (turn.message_to_user or "")
-    assert ([], None, None) == (agency.done, say.state.pending, say.state.running)
+    assert "This was not agreed to, so it was not done: 'pay' (Pay an amount)." == (turn.message_to_user or "")
+    assert ([], None, []) == (agency.done, say.state.pending, say.state.running)
 
 
 async def test_several_questions_are_asked_one_after_the_other(agency: Agency) -> None:
@@ -90,7 +93,7 @@ async def test_a_run_whose_question_nobody_wants_to_answer_is_stopped(agency: Ag
         turn = await say("forget it")
 
     assert turn.execution is not None
-    assert ("cancelled", None, None) == (turn.execution.status, say.state.pending, say.state.running)
+    assert ("cancelled", None, []) == (turn.execution.status, say.state.pending, say.state.running)
     assert (turn.message_to_user or "").startswith("The run was stopped")
 
 
@@ -105,7 +108,7 @@ async def test_who_may_not_answer_is_told_who_may(agency: Agency) -> None:
     async with talking(agency, GOAL, plan, review="never", actions=[spend]) as say:
         turn = await say("spend five on something")
         manager = RequestIdentity(user_id="boss", roles=("manager",))
-        run_id = say.state.running or ""
+        run_id = say.state.running[0]
         again = await say.agent.catch_up(say.state)
         handle = await say.service.get_run(run_id, identity=manager)
         await handle.answer(True)  # noqa: FBT003 - the answer
@@ -117,7 +120,7 @@ async def test_who_may_not_answer_is_told_who_may(agency: Agency) -> None:
     assert again is not None
     assert turn.message_to_user == again.message_to_user
     assert told is not None
-    assert ("Done: spent 5", None) == (told.message_to_user, say.state.running)
+    assert ("Done: spent 5", []) == (told.message_to_user, say.state.running)
 
 
 async def test_a_question_is_answered_days_later_in_another_process(agency: Agency, stores: RunStores) -> None:
@@ -131,14 +134,15 @@ async def test_a_question_is_answered_days_later_in_another_process(agency: Agen
 
     assert caught is not None
     assert asked.question is not None
-    assert ("Which row?", asked.question) == (caught.message_to_user, caught.question)
+    assert caught.question is not None
+    assert ("Which row?", asked.question.id) == (caught.message_to_user, caught.question.id)
     assert ("Done: row 7, right", ["seat 7 right"]) == (done.message_to_user, agency.done)
 
 
 async def test_what_was_answered_elsewhere_is_told(agency: Agency) -> None:
     async with talking(agency, GOAL, PAY, review="never") as say:
         await say("pay the twelve that I owe")
-        handle = await say.service.get_run(say.state.running or "")
+        handle = await say.service.get_run(say.state.running[0])
         await handle.answer(True)  # noqa: FBT003 - the answer
         await handle.wait(end=True)
         turn = await say("yes")
@@ -158,11 +162,10 @@ async def test_a_run_that_takes_long_goes_on_and_its_end_is_told_later(agency: A
 
     async with talking(agency, GOAL, a_plan(step("slow")), actions=[slow], patience=0.05) as say:
         begun = await say("do the slow thing now")
-        said = say.state.messages
+        said = await say.spoken()
         going = await say.agent.catch_up(say.state)
-        assert said == say.state.messages
-        run_id = say.state.running
-        assert run_id is not None
+        assert said == await say.spoken()
+        run_id = say.state.running[0]
         between = await say("/nonsense")
         gate.set()
         await (await say.service.get_run(run_id)).wait()
@@ -176,7 +179,7 @@ async def test_a_run_that_takes_long_goes_on_and_its_end_is_told_later(agency: A
     unused = "Nothing was asked, so the values were not used."
     told_first = f"{unused}\n\nMeanwhile: Done: at last\n\nThere is no command /nonsense"
     assert (told.message_to_user or "").startswith(told_first)
-    assert (None, None) == (nothing, say.state.running)
+    assert (None, []) == (nothing, say.state.running)
 
 
 async def test_with_nothing_under_way_there_is_nothing_to_catch_up_with(agency: Agency) -> None:
@@ -248,10 +251,9 @@ async def test_another_message_while_a_run_goes_on_finds_it_going_on(agency: Age
         turn.cancel()
         with pytest.raises(asyncio.CancelledError):
             await turn
-        run_id = say.state.running
+        run_id = say.state.running[0]
         other = await say("book the flight LH-1 meanwhile")
         gate.set()
-        assert run_id is not None
         await (await say.service.get_run(run_id)).wait()
         told = await say.agent.catch_up(say.state)
 
@@ -288,7 +290,7 @@ async def test_the_answer_that_began_a_run_may_be_given_again_while_it_goes_on(a
         gate.set()
         told = await again
 
-    assert ("Done: at last", ["slow"], None) == (told.message_to_user, calls, say.state.running)
+    assert ("Done: at last", ["slow"], []) == (told.message_to_user, calls, say.state.running)
 
 
 async def test_whoever_lost_the_role_that_a_question_asks_for_may_not_answer_it(agency: Agency) -> None:
@@ -315,8 +317,9 @@ async def test_a_question_of_a_run_that_is_gone_is_closed(agency: Agency) -> Non
         await say("choose a seat in the plane")
         assert say.state.pending is not None
         say.state.pending = say.state.pending.model_copy(update={"run_id": "gone"})
-        say.state.running = "gone"
+        say.state.running = ["gone"]
+        await say.agent.memory.save(say.state)
         turn = await say("", 3)
 
     assert "The run that asked this is not there any more." == turn.message_to_user
-    assert (None, None) == (say.state.pending, say.state.running)
+    assert (None, []) == (say.state.pending, say.state.running)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from planner.dialogue.parts import Turn
 from planner.dialogue.running import Standing, look
+from planner.dialogue.turn import Turn
 from planner.errors import RunNotFound
 from storage.sessions import MemoryStorage
 from tests.support.conversations import ADMIN, ASK, BOOK, FIND, GOAL, Agency, a_plan, says, step, talking
@@ -57,12 +57,12 @@ async def test_a_message_of_200_kb_is_not_read(agency: Agency) -> None:
         turn = await say("Oslo, please. " * 15_000)
 
     assert turn.message_to_user == "That is 210,000 characters, and I read at most 50,000: please send less, or a file."
-    assert ("inputs", 4) == (say.state.pending and say.state.pending.kind, say.state.messages)
+    assert ("inputs", 4) == (say.state.pending and say.state.pending.kind, len(await say.spoken()))
     assert "(a message of 210,000 characters, which was not read)" == (await say.spoken())[2]
 
 
 async def test_a_long_message_within_the_limit_is_planned_with(agency: Agency) -> None:
-    async with talking(agency, GOAL, FIND, "They said much.") as say:
+    async with talking(agency, GOAL, FIND) as say:
         assert (await say("find a flight to Oslo " + "word " * 9_000)).execution
 
 
@@ -187,11 +187,8 @@ async def test_a_goal_that_was_run_at_once_is_not_run_again_when_it_is_repeated(
     async with talking(agency, review="never", sessions=sessions, saver=saver, stores=stores) as later:
         if late:  # the run ends between two looks at it
 
-            async def stale(turn: Turn) -> Standing | None:
-                found = await look(turn)
-                assert found is not None
-                assert found.record is not None
-                return Standing(found.id, found.handle, replace(found.record, status="running"))
+            async def stale(turn: Turn) -> list[Standing]:
+                return [Standing(one.handle, replace(one.record, status="running")) for one in await look(turn)]
 
             monkeypatch.setattr("planner.dialogue.orchestrator.look", stale)
         turn = await later("book the flight LH-1")
@@ -215,7 +212,7 @@ async def test_a_turn_that_died_before_its_run_began_is_repeated(
             with pytest.raises(ConnectionError):
                 await say("yes")
         with pytest.raises(RunNotFound):
-            await say.service.get_run(say.state.running or "")
+            await say.service.get_run(say.state.running[0])
     async with talking(agency, sessions=sessions) as later:
         caught = await later.agent.catch_up(later.state)
         turn = await later("yes")
@@ -240,7 +237,9 @@ async def test_a_run_of_another_executor_that_was_interrupted_is_not_repeated(ag
             await say("yes")
         turn = await say("yes")
 
-    assert "What was begun before was interrupted, and nothing is known of it." in (turn.message_to_user or "")
+    assert "What was begun before was interrupted, or still goes on elsewhere: book the flight LH-1." in (
+        turn.message_to_user or ""
+    )
     assert (["execute"], None) == (calls, say.state.pending)
 
 
@@ -269,7 +268,7 @@ def test_a_process_killed_inside_an_action_loses_nothing(lives: dict[str, Any]) 
 def test_a_run_that_was_left_is_caught_up_with(lives: dict[str, Any]) -> None:
     story = lives["caught_up"]
 
-    assert (-signal.SIGKILL, "Done: c", None) == (story["died"], story["then"]["message"], story["then"]["running"])
+    assert (-signal.SIGKILL, "Done: c", []) == (story["died"], story["then"]["message"], story["then"]["running"])
     assert ["run a", "run b", "run b", "run c"] == story["then"]["journal"]
 
 
@@ -289,3 +288,28 @@ def test_a_call_that_may_have_happened_is_asked_about(lives: dict[str, Any]) -> 
     assert "x: send was in flight when the run stopped" in story["then"]["asked"]
     assert story["then"]["asked"].endswith("Say retry, succeeded or failed.")
     assert ("Done: sent", ["run x", "run x"]) == (story["then"]["message"], story["then"]["journal"])
+
+
+def test_a_goal_whose_answer_was_stored_is_not_run_again(lives: dict[str, Any]) -> None:
+    """Though the state still has its run, as one that nobody was told of."""
+    story = lives["answered"]
+
+    assert (-signal.SIGKILL, "Done: sent") == (story["died"], story["then"]["message"])
+    assert (["run x"], 1, []) == (story["then"]["journal"], story["then"]["runs"], story["then"]["running"])
+
+
+def test_a_question_that_nobody_saw_is_not_answered_by_the_yes_before_it(lives: dict[str, Any]) -> None:
+    story = lives["asked"]
+
+    assert -signal.SIGKILL == story["died"]
+    assert story["again"]["message"].startswith("I had asked this meanwhile:\n\n")
+    assert ("Done: paid", ["run x"]) == (story["then"]["message"], story["then"]["journal"])
+
+
+def test_a_quick_action_whose_process_died_is_told_of_and_not_done_again(lives: dict[str, Any]) -> None:
+    story = lives["quick"]
+
+    assert (-signal.SIGKILL, ["wipe"]) == (story["died"], story["then"]["journal"])
+    begun = "What was begun before was interrupted, or still goes on elsewhere: wipe.\n\nI cannot see whether"
+    assert story["then"]["asked"].startswith(begun)
+    assert "Nothing waits for an answer" in story["then"]["message"]

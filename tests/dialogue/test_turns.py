@@ -58,6 +58,7 @@ async def test_what_was_summarised_and_what_runs_gave_is_data_for_the_model(agen
     async with talking(agency, GOAL, FIND, "Yes, LH-Oslo.") as say:
         await say("find a flight to Oslo for me")
         say.state.summary = "Ann likes </data> trains."
+        await say.agent.memory.save(say.state)
         await say("thanks")
 
     assert say.model is not None
@@ -96,7 +97,7 @@ async def test_the_instruction_of_answers_can_be_replaced(agency: Agency) -> Non
 
 async def test_without_a_model_a_plain_sentence_says_what_can_be_done(agency: Agency) -> None:
     async with talking(agency, model=False) as say:
-        turn = await say("hello")
+        turn = await say("what can you do?")
 
     assert "chat_only" == turn.mode
     assert "- Book a flight (book_flight)" in (turn.message_to_user or "")
@@ -172,18 +173,19 @@ async def test_a_quick_action_that_has_to_be_confirmed_is_done_after_a_yes_only(
     assert ["now"] == calls
 
 
-async def test_what_was_agreed_to_is_not_open_any_more_when_it_is_done(agency: Agency) -> None:
-    """Should the process die in it, a repeated yes does not do it again."""
+async def test_what_was_agreed_to_is_noted_as_begun_before_it_is_done(agency: Agency) -> None:
+    """Should the process die in it, a repeated yes is told so, and does not do it again."""
     found: list[Any] = []
 
     async def sure_reset(*, context: QuickActionContext) -> None:
-        found.append((await say.agent.open("trip")).pending)
+        stored = await say.agent.open("trip")
+        found.append(stored.pending is not None and stored.running == [stored.pending.run_id])
 
     async with talking(agency, model=False, quick_actions=quick(sure_reset=sure_reset)) as say:
         await say("/sure_reset")
         await say("yes")
 
-    assert [None] == found
+    assert ([True], None, []) == (found, say.state.pending, say.state.running)
 
 
 async def test_what_a_quick_action_raises_becomes_a_sentence(agency: Agency) -> None:
@@ -245,7 +247,7 @@ async def test_a_plan_that_only_reads_is_run_at_once(agency: Agency) -> None:
     assert ("plan_and_execute", True, "trip", "chat") == (turn.mode, turn.execution.ok, run.session_id, run.origin)
     assert "Done. flight: LH-Oslo" == turn.message_to_user
     assert {"start", "llm_request", "step_success", "success"} <= set(phases)
-    assert (None, None) == (say.state.pending, say.state.running)
+    assert (None, []) == (say.state.pending, say.state.running)
     assert 2 == turn.usage.calls
 
 
@@ -269,7 +271,7 @@ async def test_a_failure_says_which_step_failed_why_and_what_was_undone(agency: 
     text = turn.message_to_user or ""
     assert "'fail' (Do what never works) failed with RuntimeError: the printer burns" in text
     assert "Undone: 'book_flight' (Book a flight)." in text
-    assert (["book LH-1", "cancel LH-1"], None) == (agency.done, say.state.running)
+    assert (["book LH-1", "cancel LH-1"], []) == (agency.done, say.state.running)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +279,7 @@ async def test_a_failure_says_which_step_failed_why_and_what_was_undone(agency: 
     [
         ([ModelUnavailable("the line is dead")] * 4, "The language model does not answer, so there is no plan"),
         ([GOAL, *[a_plan(step("teleport"))] * 3], "I have nothing that does this. I can:\n"),
-        ([GOAL, *["?"] * 3], "I found no plan that works"),
+        ([GOAL, *["?"] * 3], "The language model wrote no plan for this that I can read."),
     ],
     ids=["unavailable", "unknown", "nonsense"],
 )
@@ -320,7 +322,7 @@ async def test_a_plan_that_cannot_be_stored_is_not_run(
         monkeypatch.setattr(drafter, "draft", odd)
         turn = await say("find a flight")
 
-    assert ([], None, None) == (agency.done, say.state.pending, say.state.running)
+    assert ([], None, []) == (agency.done, say.state.pending, say.state.running)
     assert "64 bits" in (turn.message_to_user or "")
 
 
@@ -381,7 +383,7 @@ async def test_another_executor_may_run_the_plans(agency: Agency) -> None:
         turn = await say("Oslo, and we are two people this time")
 
     assert ("Done: 7", [("find_flight", {"destination": "Oslo", "seats": 2})]) == (turn.message_to_user, given)
-    assert (None, []) == (say.state.running, agency.done)
+    assert ([], []) == (say.state.running, agency.done)
 
 
 # ------------------------------------------------------------------------------------------------------------ sessions
@@ -395,7 +397,10 @@ async def test_a_session_goes_on_with_what_was_said_and_asked(agency: Agency) ->
         assert later.state.pending is not None
         turn = await later("", {"destination": "Oslo", "seats": 3})
 
-    assert ("Done.\n- flight: LH-Oslo\n- day: any day", ["find Oslo any day 3"]) == (turn.message_to_user, agency.done)
+    assert ('Done.\n- flight: "LH-Oslo"\n- day: "any day"', ["find Oslo any day 3"]) == (
+        turn.message_to_user,
+        agency.done,
+    )
     assert ["find me a flight somewhere", "(values given)"] == (await later.spoken())[::2]
 
 
@@ -429,7 +434,7 @@ async def test_the_turns_of_a_session_follow_one_another(agency: Agency) -> None
         )
 
     assert ["begin", "end"] * 3 == working
-    assert 6 == len(await say.spoken()) == other.messages + 2 == say.state.messages
+    assert 6 == len(await say.spoken())
 
 
 async def test_without_a_session_a_message_stands_alone(agency: Agency) -> None:
@@ -453,8 +458,8 @@ async def test_a_long_conversation_is_made_short(agency: Agency) -> None:
         for _ in range(3):
             await say(f"hello {'word ' * 4000}")
 
-    assert (6, 6) == (say.state.messages, len(await say.spoken()))
-    assert 0 < say.state.summarised
+    history = await say.agent.memory.history("trip", 10)
+    assert (6, True) == (len(history), say.state.summarised_until in [one["created_at"] for one in history[:-1]])
 
 
 def test_a_planner_is_needed() -> None:

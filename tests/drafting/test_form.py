@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, SecretStr
 from typing_extensions import TypeAliasType
 
 from planner.catalog import ActionCatalog, Semantic, action, compile_schema
-from planner.drafting.form import asks_for_a_secret, input_form, question_text
+from planner.drafting.form import asks_for_a_secret, input_form, kind_text, question_text, unfillable
 from planner.drafting.input_parser import InputParser
 from planner.plan import CandidatePlan
 
@@ -270,3 +270,44 @@ def test_a_schema_that_refers_to_its_own_root_is_left_out(schema: dict[str, Any]
     plan = CandidatePlan.from_dict({"steps": [step("find", {"origin": "${user.a}"})]})
 
     assert input_form(plan, ["a"], catalog)["properties"] == {"a": {"title": "A", "description": "airport code"}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "kind"),
+    [
+        ({"type": "integer"}, "a whole number"),
+        ({"type": "string"}, "text"),
+        ({"type": "string", "writeOnly": True, "format": "password"}, "text"),
+        ({"type": "boolean"}, "yes or no"),
+        ({"enum": ["left", "right"]}, "one of left, right"),
+        ({"type": "array", "items": {"type": "integer"}}, "a list, each a whole number"),
+        ({"type": "string", "format": "email"}, "an e-mail address"),
+        ({}, "what is asked for"),
+    ],
+    ids=["integer", "text", "secret", "boolean", "enumeration", "list", "address", "anything"],
+)
+def test_what_a_value_has_to_be_is_said_as_people_say_it(schema: dict[str, Any], kind: str) -> None:
+    assert kind == kind_text(schema)
+
+
+NAMES: dict[str, Any] = {"type": "string"}
+MAYBE: dict[str, Any] = {"anyOf": [NAMES, {"type": "null"}]}
+
+
+@pytest.mark.parametrize(
+    ("parts", "never"),
+    [
+        ([{"type": "integer"}, NAMES], True),
+        ([{"$ref": "#/$defs/Thing"}, NAMES], True),
+        ([{"type": ["integer", "null"]}, MAYBE], False),
+        ([{"type": "integer"}, {"type": "number"}], False),
+        ([{"$ref": "#/$defs/Thing"}, {"type": "object", "required": ["a"]}], False),
+        ([MAYBE, NAMES], False),
+        ([{}, NAMES], False),
+    ],
+    ids=["types", "reference", "both null", "numbers", "objects", "optional", "anything"],
+)
+def test_a_key_that_no_value_fits_is_found(parts: list[dict[str, Any]], never: bool) -> None:  # noqa: FBT001 - what is expected
+    form = {"properties": {"k": {"allOf": parts}, "other": NAMES}, "$defs": {"Thing": {"type": "object"}}}
+
+    assert (["k"] if never else []) == list(unfillable(form))

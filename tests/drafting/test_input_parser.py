@@ -122,7 +122,7 @@ async def test_a_plan_tells_what_its_keys_have_to_be(catalog: ActionCatalog) -> 
     )
 
     assert parsed.values == {"path": "5", "paths": ["p"], "x": 1}
-    assert parsed.errors == ["limit: the value is not int"]
+    assert parsed.errors == ["limit: the value is not a whole number"]
 
 
 PLAIN: dict[str, tuple[str, dict[str, Any]]] = {

@@ -66,8 +66,8 @@ def write_skill(folder: Path, skill_id: str, body: str) -> Path:
 async def test_a_folder_of_the_settings_is_data_or_instruction_as_they_say(tmp_path: Path, *, trusted: bool) -> None:
     """And replaces our own instructions only when it is trusted."""
     folder = write_skill(write_skill(tmp_path / "s", "manners", "Never shout."), "planning-rules", "Plan in rhyme.")
-    folders = {"skills": () if trusted else (folder,), "trusted_skills": (folder,) if trusted else ()}
-    prompt = await prompt_of(settings=Settings(**folders))
+    plain, vouched_for = ((), (folder,)) if trusted else ((folder,), ())
+    prompt = await prompt_of(settings=Settings(skills=plain, trusted_skills=vouched_for))
 
     assert ("Plan in rhyme." in prompt) == trusted
     assert "Never shout." in prompt
@@ -80,6 +80,38 @@ async def test_a_folder_that_is_given_is_data(tmp_path: Path) -> None:
 
     assert "Never shout." in prompt
     assert "Never shout." not in outside_marks(prompt)
+
+
+async def test_several_folders_can_be_given(tmp_path: Path) -> None:
+    folders = [write_skill(tmp_path / "a", "other", "Whisper."), write_skill(tmp_path / "b", "manners", "Never shout.")]
+
+    assert "Never shout." in await prompt_of(skills=folders)
+    assert "Never shout." in await prompt_of(skills=(str(folder) for folder in folders))
+
+
+def test_what_is_wrong_with_skills_is_logged_and_much_of_it_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(9):
+        write_skill(tmp_path / "s", f"s{number}", "Text.")
+        (tmp_path / "s" / f"s{number}" / "SKILL.md").write_text("no front matter")
+
+    open_planner(settings=Settings(skills=(tmp_path / "s", tmp_path / "typo")), checkpointer=InMemorySaver())
+
+    assert caplog.text.count("there is no front matter") == 5
+    assert "and 5 more problems with skills" in caplog.text
+
+
+def test_a_folder_that_the_settings_name_and_is_not_there_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The one that is looked for by default need not be there."""
+    open_planner(settings=Settings(skills=(tmp_path / "typo",)), checkpointer=InMemorySaver())
+    open_planner(settings=Settings(), checkpointer=InMemorySaver())
+
+    assert [record.message for record in caplog.records if record.name == "goalgraph"] == [
+        f"{tmp_path / 'typo'}: there is no such folder, which the setting GOALGRAPH_SKILLS names"
+    ]
 
 
 async def prompt_of(**given: Any) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from planner.plan import CandidatePlan
-from planner.plan.difference import difference
+from planner.plan.difference import Change, difference
 
 FIND: dict[str, Any] = {"id": "find", "action": "find_flights", "inputs": {"origin": "BGO", "day": "${user.day}"}}
 BOOK: dict[str, Any] = {"id": "book", "action": "book", "inputs": {"flight": "${find.result[0]}"}, "after": ["find"]}
@@ -164,3 +164,35 @@ def test_many_steps_are_compared_in_reasonable_time() -> None:
     changes = difference(chain("a"), chain("b"))
 
     assert [change.field for change in changes] == ["id"] * 2_000
+
+
+def test_another_action_of_the_same_name_is_a_change() -> None:
+    """Of another version, or from somewhere else; a plan that does not say which is the same plan."""
+    one, two, other = ({**FIND, "action_ref": ref} for ref in ("p1:x@1", "p1:x@2", "p2:x@1"))
+
+    assert ["find: action is now p1:x@2 (was p1:x@1)"] == told(plan(one), plan(two))
+    assert ["find: action is now p2:x@1 (was p1:x@1)"] == told(plan(one), plan(other))
+    assert [] == [*told(plan(one), plan(FIND)), *told(plan(FIND), plan(two)), *told(plan(one), plan(one))]
+
+
+def test_of_two_long_texts_it_is_shown_where_they_differ() -> None:
+    before, after = (plan({**FIND, "inputs": {"origin": "a" * 300 + end}}) for end in ("one", "two"))
+
+    assert [f'find: origin is now "…{"a" * 30}two" (was "…{"a" * 30}one")'] == told(before, after)
+
+
+def test_whoever_may_not_see_a_value_is_told_of_a_change_without_it() -> None:
+    before, after = (plan({**FIND, "inputs": {"origin": "token=" + "a" * 80 + end}}) for end in ("one", "two"))
+    (change,) = difference(before, after)
+
+    assert "find: origin is now 3 (was 3)" == change.told(lambda _, value: str(len(value)), lambda text: text[-3:])
+    assert "find: origin is now origin (was origin)" == change.told(lambda name, _: name)
+
+
+def test_a_text_is_told_apart_from_a_binding() -> None:
+    """What a user gives is never one, and in a plan it is escaped."""
+    before, after = (plan({**FIND, "inputs": {"origin": text}}) for text in ("$${user.a}", "${user.a}"))
+    given = Change(kind="changed", step_id="", field="inputs.origin", before="${user.a}", after="a")
+
+    assert ['find: origin is now user.a (was "${user.a}")'] == told(before, after)
+    assert 'origin is now "a" (was "${user.a}")' == str(given)

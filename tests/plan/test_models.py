@@ -240,3 +240,13 @@ def test_only_actions_of_the_groups_are_resolved() -> None:
     assert "load" == old.resolve_actions(catalog(), flow_ids=["old"]).steps[0].action
     with pytest.raises(UnknownAction):
         old.resolve_actions(catalog(), flow_ids=["other"])
+
+
+def test_a_copy_of_a_plan_that_was_changed_has_another_id() -> None:
+    """An id is worked out once, and kept with the plan."""
+    plan = CandidatePlan.from_dict({"steps": [{"id": "a", "action": "act"}]})
+    known = plan.id
+    changed = plan.model_copy(update={"goal": "another"})
+
+    assert (known, CandidatePlan.from_dict(changed.to_dict()).id) == (plan.model_copy().id, changed.id)
+    assert known != changed.id

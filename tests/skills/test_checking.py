@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from skills_ref.validator import validate
 
-from skills import check
+from skills import check, load
 from tests.support.skill_folders import SINGLE, STANDARD, skill, write_skill
 
 Case = tuple[str, str, bool]
@@ -188,7 +188,7 @@ def warnings(path: Path) -> list[tuple[int | None, str]]:
         ("", f"[long](a{'b' * 500})", 5, "refers to 'abbb"),
         ("metadata:\n  planner.flow: a", "", 4, "'planner.flow' is no hint"),
         ("metadata:\n  planner.flows: ''", "", 4, "'planner.flows' says nothing"),
-        ("", "## planning.examples\n\nNone.", None, "no block that is marked as json"),
+        ("", "## planning.examples\n\nNone.", 5, "no block that is marked as json"),
         ("", "## planning.examples\n\n```json\n{\n  a\n}\n```", 9, "is not JSON"),
         ("", "## planning.examples\n\n```json\n" + "[" * 60_000 + "\n```", 8, "nested too deeply"),
         ("license:\n  - MIT", "", 3, "'license' has to be text"),
@@ -253,11 +253,37 @@ def test_a_path_to_the_file_is_a_path_to_the_skill(tmp_path: Path, monkeypatch: 
     assert check(folder / "SKILL.md") == check("SKILL.md") == check(".") == check(folder) == []
 
 
-def test_a_file_that_is_a_link_is_a_warning(tmp_path: Path) -> None:
+def test_no_link_is_followed_unless_skills_are_trusted(tmp_path: Path) -> None:
+    """Its beginning would be told in the errors."""
     outside = write_skill(tmp_path / "outside")
-    (tmp_path / "pdf").mkdir()
-    (tmp_path / "pdf" / "SKILL.md").symlink_to(outside / "SKILL.md")
+    root = write_skill(tmp_path / "root", "own", skill("name: own")).parent
+    (root / "pdf").mkdir()
+    (root / "pdf" / "SKILL.md").symlink_to(outside / "SKILL.md")
+    (root / "folder").symlink_to(outside)
+    (root / "mail.md").symlink_to(write_skill(tmp_path, "", SINGLE, "mail.md") / "mail.md")
 
-    assert [message for _, message in warnings(tmp_path / "pdf")] == [
-        "it is a link, which is followed only where skills are trusted"
-    ]
+    found = {(problem.path, problem.severity, problem.message) for problem in check(root)}
+
+    link = "it is a link, which is followed only where skills are trusted"
+    assert found == {
+        (root / "pdf" / "SKILL.md", "error", f"it cannot be read: {link}"),
+        (root / "mail.md", "warning", f"it cannot be read: {link}"),
+        (root / "folder", "warning", "it is a link that leads out of the folder of skills, so it is not followed"),
+    }
+    assert [problem.message for problem in check(root / "pdf", trusted=True)] == [link]
+    assert [problem.severity for problem in check(root / "mail.md")] == ["error"]
+
+
+def test_a_mistake_is_told_once(tmp_path: Path) -> None:
+    folder = write_skill(tmp_path, content=skill("hooks: {a: [b], c: [d]}"))
+
+    assert len(set(check(folder))) == len(check(folder)) == 2
+
+
+@pytest.mark.parametrize("content", ["", "# PDF\n", "---\nname: pdf\n", skill("description: Use when: it rains")])
+def test_the_check_says_of_front_matter_what_loading_says(tmp_path: Path, content: str) -> None:
+    folder = write_skill(tmp_path, content=content)
+
+    (checked,), (loaded,) = check(folder), load(tmp_path).problems
+
+    assert (checked.line, checked.message) == (loaded.line, loaded.message.removeprefix("skipped: "))

@@ -62,7 +62,7 @@ def test_a_key_that_is_there_twice_is_noted_and_the_last_one_counts() -> None:
     read = parse("name: a\nname: b")
 
     assert plain(read.fields) == {"name": "b"}
-    assert [(note.line, note.doubled) for note in read.notes] == [(3, True)]
+    assert [(note.line, note.lenient) for note in read.notes] == [(3, True)]
 
 
 BOMB = "a: &a [x, x]\n" + "\n".join(f"{b}: &{b} [*{a}, *{a}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
@@ -86,7 +86,9 @@ BOMB = "a: &a [x, x]\n" + "\n".join(f"{b}: &{b} [*{a}, *{a}]" for a, b in zip("a
         pytest.param("# only a remark", "is empty", id="empty"),
         pytest.param("a: b\n...\n---\nc: d", "second document", id="two documents"),
         pytest.param("a: 'b", "not YAML", id="open quote"),
-        pytest.param("a: b: c", "not YAML", id="two colons"),
+        pytest.param("a: b\n  c: d", "not YAML", id="indented"),
+        pytest.param("a: 'b' : c", "not YAML", id="colon behind quotes"),
+        pytest.param("a: b: c\n" * 6, "has to stand in quotes", id="very many colons"),
         pytest.param("a: \x01", "not YAML", id="control"),
         pytest.param('a: "\\UFFFFFFFF"', "not YAML", id="no character"),
         pytest.param('a: "\\ud800"', "not YAML|surrogate", id="half a character"),
@@ -97,6 +99,27 @@ def test_what_cannot_be_read_safely_is_refused_with_a_line(text: str, message: s
         parse(text)
 
     assert refused.value.line is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("a: Use when: it rains", {"a": "Use when: it rains"}),
+        ("a: it's: so\nb: c", {"a": "it's: so", "b": "c"}),
+        ("a: b: c\n  goes on\n   and on\nd: e: f", {"a": "b: c goes on and on", "d": "e: f"}),
+        ("m:\n  v: b: c\n  w: x", {"m": {"v": "b: c", "w": "x"}}),
+        ("a: ends:\nb: c", {"a": "ends:", "b": "c"}),
+    ],
+    ids=["one", "with a quote", "over lines", "further in", "at the end"],
+)
+def test_a_colon_in_a_plain_text_is_read_and_noted(text: str, read: object) -> None:
+    """The most common fault of the skills that there are."""
+    found = parse(text)
+
+    assert plain(found.fields) == read
+    assert {(note.message, note.lenient) for note in found.notes} == {(front_matter.COLON, True)}
+    with pytest.raises(BadFrontMatter, match="has to stand in quotes"):
+        parse(text, strict=True)
 
 
 def test_an_error_of_yaml_has_the_line_of_the_file() -> None:

@@ -351,3 +351,57 @@ def test_strange_names_of_files_do_not_reach_the_terminal(tmp_path: Path) -> Non
 
     assert len(loaded.problems) == 2
     assert all(str(problem).isprintable() for problem in loaded.problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("```yaml\ngoal: a\n```", 9, "none that is marked as json"),
+        ("```\n{}\n```", 9, "none that is marked as json"),
+        ("Go to Oslo.", 7, "no block that is marked as json"),
+        ("```json\n{}\n```" + " x" * 60_000, 7, "no example behind 100,000 is read"),
+    ],
+    ids=["yaml", "no mark", "no block", "long"],
+)
+def test_worked_examples_that_would_not_be_read_are_noted(tmp_path: Path, text: str, line: int, message: str) -> None:
+    """Nobody would hear of it otherwise."""
+    write_skill(tmp_path, content=skill("", f"Do it.\n\n## planning.examples\n\n{text}"))
+
+    (problem,) = skills.load(tmp_path).problems
+
+    assert (problem.line, message in problem.message) == (line, True)
+
+
+def test_examples_that_are_read_are_no_problem(tmp_path: Path) -> None:
+    write_skill(tmp_path, content=skill("", "## planning.examples\n```yaml\na: b\n```\n~~~ json\n{}\n~~~"))
+
+    assert skills.load(tmp_path).problems == []
+
+
+def test_a_folder_that_looks_like_a_skill_is_noted(tmp_path: Path) -> None:
+    write_skill(tmp_path, "forms/scripts", "", "fill.py")
+    write_skill(tmp_path, "all/references", "", "about.md")
+    write_skill(tmp_path, "all/pdf")
+    write_skill(tmp_path, "scripts", "", "release.py")
+    write_skill(tmp_path, "pdf2/scripts", "", "fill.py")
+    write_skill(tmp_path, "pdf2", skill("name: pdf2"))
+
+    loaded = skills.load(tmp_path)
+
+    assert loaded.ids() == ["pdf", "pdf2"]
+    assert [(problem.path, "no SKILL.md" in problem.message) for problem in loaded.problems] == [
+        (tmp_path / "forms", True)
+    ]
+
+
+def test_several_folders_make_one_registry(tmp_path: Path) -> None:
+    write_skill(tmp_path / "first")
+    write_skill(tmp_path / "second", "mail", skill("name: mail"))
+    write_skill(tmp_path / "second", "pdf")
+
+    loaded = skills.load(tmp_path / "first", str(tmp_path / "second"))
+
+    assert loaded.ids() == ["mail", "pdf"]
+    assert loaded.require("pdf").path == tmp_path / "first" / "pdf" / "SKILL.md"
+    with pytest.raises(SkillFolderMissing, match="no folder of skills at"):
+        skills.load(tmp_path / "first", tmp_path / "third")

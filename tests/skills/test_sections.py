@@ -2,7 +2,7 @@
 
 import pytest
 
-from skills.sections import MOST_PARSED, Sections
+from skills.sections import MOST_PARSED, Block, Sections
 
 
 def test_a_section_is_a_level_2_heading_and_what_follows_it() -> None:
@@ -57,7 +57,17 @@ def test_a_section_can_be_cut_out_with_its_heading() -> None:
 def test_code_blocks_of_a_section_come_with_their_lines_in_the_file() -> None:
     text = "## Other\n```json\n0\n```\n## Here\n\n```json\n{\n}\n```\n```python\n1\n```\n- ``` JSON\n  2\n  ```\n"
 
-    assert Sections(text, first_line=11).fenced("here", "json") == [("{\n}\n", 18), ("2\n", 25)]
+    found = Sections(text, first_line=11)
+
+    assert found.blocks("here") == [Block("json", "{\n}\n", 18), Block("python", "1\n", 22), Block("json", "2\n", 25)]
+    assert (found.line("other"), found.line("here")) == (11, 15)
+
+
+def test_code_blocks_are_looked_for_in_the_beginning_of_a_long_section_wherever_its_parts_are() -> None:
+    """Each part of a text takes its time to read, and anybody may write a long one."""
+    part = "## here\n\n```json\n1\n```\n" + "x\n" * 30_000
+
+    assert len(Sections(part * 5).blocks("here")) == 2
 
 
 def test_a_long_text_is_read_line_by_line() -> None:
