@@ -44,8 +44,8 @@ async def test_a_run_whose_worker_is_killed_goes_on_after_a_lease(
     first, second = await asyncio.gather(workers.start(clock=ahead), workers.start(clock=behind))
     await first.ask("submit", run="r", plan="holding")
     await eventually(lambda: workers.calls(first), "the first worker is at the first item")
-    first.kill()
     killed = loop.time()
+    await workers.kill(first)
     await eventually(lambda: workers.calls(second), "the second worker takes the run over")
     assert loop.time() - killed < LEASE + SWEEP + SLACK
     workers.journal.released.touch()

@@ -67,6 +67,12 @@ class RunWorkers:
         await worker.until_ready()
         return worker
 
+    async def kill(self, worker: Worker) -> None:
+        """`kill -9`, and no other one in its place, which could be as quick as those that are there."""
+        task = self._keeping.pop(worker)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
     async def aclose(self) -> None:
         """Kill them."""
         for task in self._keeping.values():
