@@ -37,6 +37,7 @@ def turn_document(turn: AgentTurnResult) -> dict[str, Any]:
 def question_document(question: PendingQuestion) -> dict[str, Any]:
     """Return what is asked as JSON."""
     return {
+        "id": question.id,
         "kind": question.kind,
         "text": question.text,
         "form": question.form,

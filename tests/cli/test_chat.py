@@ -62,6 +62,7 @@ def test_a_conversation_is_taken_up_by_another_process(talk: Talk) -> None:
     (ran,) = talk.lines("yes")
 
     assert asked["question"]["run_id"] == shown["question"]["run_id"] == ran["execution"]["run_id"]
+    assert len({asked["question"]["id"], shown["question"]["id"]}) == 2, "an answer names its question"
     assert f"user: {FORECAST}" in history["message"]
 
 
