@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from itertools import islice
 
 from rich.table import Table
 from rich.text import Text
@@ -50,8 +49,7 @@ async def _conversations(stores: OpenStores, identity: RequestIdentity) -> list[
     if (sessions := stores.sessions) is None:
         return []
     found: list[Conversation] = []
-    owners = [owner async for owner in stores.records.owners("session")]
-    for owner in islice(owners, LOOKED_AT):
+    for owner in await _newest(stores):
         session = await sessions.get_session(owner)
         org = RequestIdentity.org_id if session is None else session["metadata"].get("org_id", RequestIdentity.org_id)
         if session is None or (session["user_id"], org) != (identity.user_id, identity.org_id):
@@ -59,6 +57,16 @@ async def _conversations(stores: OpenStores, identity: RequestIdentity) -> list[
         said = await sessions.get_conversation_history(owner, 1)
         found.append(Conversation(owner, session["last_activity"], str(said[-1]["content"]) if said else ""))
     return sorted(found, key=lambda one: one.last_activity, reverse=True)[:LISTED]
+
+
+async def _newest(stores: OpenStores) -> list[str]:
+    """Return the ids of the sessions that changed last; of more, none is asked for."""
+    owners: list[str] = []
+    async for owner in stores.records.owners("session"):
+        owners.append(owner)
+        if len(owners) == LOOKED_AT:
+            break
+    return owners
 
 
 def _table(found: Sequence[Conversation]) -> Table:

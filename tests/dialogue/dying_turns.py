@@ -3,7 +3,6 @@
 Started by test_turn_faults.py with a folder, as the lives of tests/runs are.
 """
 
-import json
 import os
 import signal
 import sys
@@ -27,6 +26,7 @@ from goalgraph import (
 from planner.runs import RunPolicy
 from tests.runs.life_driver import LEASE, Life, in_process
 from tests.support.eventually import eventually
+from tests.support.told_stories import tell_all
 
 SECRET = "swordfish-471"
 GOAL = {"intent": "goal", "quick_action": None, "argument": None, "goal": None}
@@ -190,22 +190,5 @@ STORIES: dict[str, Callable[[Path], dict[str, Any]]] = {
 }
 
 
-def main(base: Path) -> None:
-    """Tell all stories at once, each in a folder of its own."""
-    children: list[int] = []
-    for name, story in STORIES.items():
-        folder = base / name
-        folder.mkdir()
-        child = os.fork()
-        if child == 0:
-            (folder / "report").write_text(json.dumps(story(folder)))
-            os._exit(0)
-        children.append(child)
-    for child in children:
-        os.waitpid(child, 0)
-    reports = {name: base / name / "report" for name in STORIES}
-    print(json.dumps({name: json.loads(path.read_text()) for name, path in reports.items() if path.exists()}))
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    tell_all(STORIES, Path(sys.argv[1]))

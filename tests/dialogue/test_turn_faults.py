@@ -1,9 +1,6 @@
 """What goes wrong in a turn: bad messages, hostile ones, and processes that die in the middle."""
 
-import json
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +14,9 @@ from planner.errors import RunNotFound
 from storage.sessions import MemoryStorage
 from tests.support.conversations import ADMIN, ASK, BOOK, FIND, GOAL, Agency, a_plan, says, step, talking
 from tests.support.run_services import memory_stores
+from tests.support.told_stories import told_by
 
 DRIVER = Path(__file__).with_name("dying_turns.py")
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -246,12 +243,7 @@ async def test_a_run_of_another_executor_that_was_interrupted_is_not_repeated(ag
 @pytest.fixture(scope="module")
 def lives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the lives of each conversation saw; see the driver."""
-    command = [sys.executable, str(DRIVER), str(tmp_path_factory.mktemp("turns"))]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=110, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}
-    )
-    assert 0 == done.returncode, done.stderr
-    return json.loads(done.stdout)
+    return told_by(DRIVER, tmp_path_factory.mktemp("turns"))
 
 
 def test_a_process_killed_inside_an_action_loses_nothing(lives: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from planner.execution import ExecutionResult
 from planner.limits import Limits
 from planner.runs import RunPolicy
 from tests.support.eventually import eventually
+from tests.support.told_stories import tell_all
 
 LEASE = 0.6
 POLICY = RunPolicy(lease=LEASE, sweep=0.1, grace=0.2)
@@ -267,22 +268,5 @@ def inputs(folder: Path) -> dict[str, Any]:
 STORIES = {story.__name__: story for story in (killed, poisoned, called_back, secret, provided, inputs)}
 
 
-def main(base: Path) -> None:
-    """Tell all stories at once, each in a folder of its own."""
-    children: list[int] = []
-    for name, story in STORIES.items():
-        folder = base / name
-        folder.mkdir()
-        child = os.fork()
-        if child == 0:
-            (folder / "report").write_text(json.dumps(story(folder)))
-            os._exit(0)
-        children.append(child)
-    for child in children:
-        os.waitpid(child, 0)
-    reports = {name: base / name / "report" for name in STORIES}
-    print(json.dumps({name: json.loads(path.read_text()) for name, path in reports.items() if path.exists()}))
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    tell_all(STORIES, Path(sys.argv[1]))

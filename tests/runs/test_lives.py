@@ -1,29 +1,22 @@
 """Runs that survive their process: killed, poisoned, with a callback under way, with inputs that no record holds."""
 
-import json
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.told_stories import told_by
+
 DRIVER = Path(__file__).with_name("life_driver.py")
-ROOT = Path(__file__).parents[2]
 KILLED = -signal.SIGKILL
 
 
 @pytest.fixture(scope="module")
 def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the lives of each story saw; see the driver."""
-    command = [sys.executable, str(DRIVER), str(tmp_path_factory.mktemp("lives"))]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=110, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}
-    )
-    assert 0 == done.returncode, done.stderr
-    return json.loads(done.stdout)
+    return told_by(DRIVER, tmp_path_factory.mktemp("lives"))
 
 
 def test_a_run_whose_process_is_killed_goes_on_where_it_was(stories: dict[str, Any]) -> None:
